@@ -1,0 +1,107 @@
+# Every image of this repo, once: its name, its build context, its Dockerfile.
+#
+#   docker buildx bake -f docker-bake.hcl --print      what would be built
+#   docker buildx bake -f docker-bake.hcl ch03         build one chapter
+
+# A registry to push to, e.g. registry.example.org/you. Empty: the images stay on this machine.
+variable "REGISTRY" { default = "" }
+# The commit and the time that the images were made from. Empty: no such label, so that the same
+# sources give the same image today and tomorrow.
+variable "REVISION" { default = "" }
+variable "CREATED" { default = "" }
+
+function "tag" {
+  params = [name]
+  result = [REGISTRY == "" ? name : "${REGISTRY}/${name}"]
+}
+
+# learn.multistage.image is how build-all.sh --clean knows its own images again.
+function "labels" {
+  params = [name, folder]
+  result = {
+    for key, value in {
+      "org.opencontainers.image.title"    = name
+      "org.opencontainers.image.source"   = folder
+      "org.opencontainers.image.revision" = REVISION
+      "org.opencontainers.image.created"  = CREATED
+      "learn.multistage.image"            = name
+    } : key => value if value != ""
+  }
+}
+
+group "default" { targets = ["ch03"] }
+
+# --- chapter 3: a Node program ------------------------------------------------------------------
+group "ch03" { targets = ["ch03-web-ping", "ch03-web-ping-optimized"] }
+
+target "ch03-web-ping" {
+  context = "ch03-web-ping"
+  tags    = tag("ch03-web-ping")
+  labels  = labels("ch03-web-ping", "ch03-web-ping")
+}
+
+target "ch03-web-ping-optimized" {
+  context    = "ch03-web-ping"
+  dockerfile = "optimized.Dockerfile"
+  tags       = tag("ch03-web-ping:optimized")
+  labels     = labels("ch03-web-ping:optimized", "ch03-web-ping")
+}
+
+# --- stand-ins for the official base images (base-images/README.md) -----------------------------
+# Not built by default: build-all.sh asks for the ones that are missing here and can't be pulled.
+group "bases" { targets = ["base-debian", "base-python", "base-node", "base-jre", "base-maven"] }
+
+# The folder that build-all.sh lets base-images/bootstrap.py write.
+variable "BOOTSTRAP" { default = "base-images/bootstrap" }
+
+function "stand_in" {
+  params = [name]
+  result = {
+    "org.opencontainers.image.title"       = name
+    "org.opencontainers.image.description" = "Stand-in for the official ${name}, built from Debian packages where Docker Hub can't be reached"
+    "learn.multistage.stand-in"            = name
+  }
+}
+
+target "base-debian" {
+  context = BOOTSTRAP
+  tags    = ["debian:trixie-slim"]
+  labels  = stand_in("debian:trixie-slim")
+}
+
+# Stand-ins stand on the stand-in for Debian, also where an official debian:trixie-slim is at hand:
+# it alone carries the host's certificate authorities.
+target "_on-debian" {
+  contexts = { "debian:trixie-slim" = "target:base-debian" }
+}
+
+target "base-python" {
+  inherits = ["_on-debian"]
+  context  = "base-images/python"
+  tags     = ["python:3.13-slim"]
+  labels   = stand_in("python:3.13-slim")
+}
+
+target "base-node" {
+  context = "base-images/node"
+  contexts = {
+    "debian:trixie-slim" = "target:base-debian"
+    "python:3.13-slim"   = "target:base-python"
+  }
+  tags   = ["node:24-slim"]
+  labels = stand_in("node:24-slim")
+}
+
+target "base-jre" {
+  inherits = ["_on-debian"]
+  context  = "base-images/jre"
+  tags     = ["eclipse-temurin:25-jre"]
+  labels   = stand_in("eclipse-temurin:25-jre")
+}
+
+target "base-maven" {
+  inherits = ["_on-debian"]
+  context  = "base-images/maven"
+  tags     = ["maven:3.9-eclipse-temurin-25"]
+  labels   = stand_in("maven:3.9-eclipse-temurin-25")
+}

@@ -1,0 +1,84 @@
+"""Building images, always through BuildKit: docker-bake.hcl says what there is."""
+import functools
+import json
+import re
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import BAKE_FILE, ROOT
+from .engine import docker
+
+
+@functools.lru_cache(maxsize=None)
+def plan(*groups):
+    """Return bake's own view of the given groups or targets as {target: {"context", "tags", ...}}."""
+    printed = docker("buildx", "bake", "-f", BAKE_FILE, "--print", *groups, cwd=ROOT).stdout
+    return json.loads(printed)["target"]
+
+
+@functools.lru_cache(maxsize=None)
+def build(tag):
+    """Build the bake target of an image such as "ch03-web-ping:optimized"; return its image id."""
+    target = tag.removesuffix(":latest").replace(":", "-")
+    with tempfile.TemporaryDirectory() as folder:
+        metadata = Path(folder, "metadata.json")
+        done = docker("buildx", "bake", "-f", BAKE_FILE, "--progress", "plain", "--metadata-file", metadata,
+                      target, cwd=ROOT, check=False, timeout=1800)
+        if done.returncode:
+            hint = ("\nA base image is missing here. Run ./build-all.sh first."
+                    if "failed to resolve source metadata" in done.stderr else "")
+            raise AssertionError(f"{target} could not be built:\n{done.stderr[-6000:]}{hint}")
+        return json.loads(metadata.read_text())[target]["containerimage.digest"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a build: its name as BuildKit prints it, whether it came from the cache, its seconds."""
+    name: str
+    cached: bool
+    seconds: float
+
+
+def steps(log):
+    """Return the build steps in the text of `docker buildx build --progress plain`, in their order."""
+    found, cached, seconds = {}, set(), {}
+    for number, text in re.findall(r"^#(\d+) (.*)$", log, re.M):
+        if text.startswith("[") and not text.startswith("[internal]"):
+            found.setdefault(number, text)
+        elif text == "CACHED":
+            cached.add(number)
+        elif match := re.fullmatch(r"DONE ([\d.]+)s", text):
+            seconds[number] = float(match[1])
+    return [Step(name, n in cached, seconds.get(n, 0.0)) for n, name in found.items()]
+
+
+def rebuild(folder, dockerfile="Dockerfile", target=None, edit=None, options=()):
+    """Build a copy of a chapter's folder, let edit(copy) change it, build again; return the second's steps.
+
+    folder is relative to the repo's root. The copy keeps the times of the files. options are passed to
+    the second `docker buildx build` only. Raises AssertionError with the log if a build fails.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary, "context")
+        shutil.copytree(ROOT / folder, copy, symlinks=True, ignore=shutil.ignore_patterns("target", "__pycache__"))
+        command = ["buildx", "build", "--progress", "plain", "-f", copy / dockerfile]
+        if target:
+            command += ["--target", target]
+        docker(*command, copy, timeout=1800)
+        edit(copy)
+        return steps(docker(*command, *options, copy, timeout=1800).stderr)
+
+
+def until(condition, seconds=10, pause=0.05, message="it did not happen"):
+    """Call condition until it returns something true, and return that; AssertionError after seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if result := condition():
+            return result
+        assert time.monotonic() < deadline, f"{message} (waited {seconds} s)"
+        time.sleep(pause)
+
+
