@@ -161,8 +161,9 @@ async function run(config, statistics, print) {
     const outcome = await ping(config);
     statistics.add(outcome);
     print(`request ${n}: ${outcome.ok ? '' : 'failed, '}${outcome.text}, ${outcome.ms} ms`);
-    due = Math.max(due + config.interval, performance.now());
-    if (n !== config.count) await new Promise((resolve) => setTimeout(resolve, due - performance.now()));
+    const now = performance.now();
+    due = Math.max(due + config.interval, now);
+    if (n !== config.count) await new Promise((resolve) => setTimeout(resolve, due - now));
   }
 }
 

@@ -4,7 +4,8 @@
 # --- test: the program, with its unit tests ------------------------------------------------------
 FROM node:24-slim AS test
 WORKDIR /web-ping
-COPY app.js app.test.js ./
+# Everything in your folder that .dockerignore lets through: the program and its tests.
+COPY . .
 # A failing test fails the build. This stage runs only because the last one copies from it: BuildKit
 # skips a stage that nothing asks for.
 RUN ["node", "--test"]
