@@ -1,0 +1,5 @@
+# Says:    hello, world
+FROM debian:trixie-slim
+USER nobody
+ENTRYPOINT ["echo", "hello,"]
+CMD ["world"]

@@ -1,0 +1,5 @@
+# Says:    hello
+FROM debian:trixie-slim
+COPY motd /motd
+USER nobody
+CMD ["cat", "/motd"]

@@ -1,0 +1,3 @@
+import itsdangerous
+
+print(itsdangerous.Signer("key").sign("hello").decode())
