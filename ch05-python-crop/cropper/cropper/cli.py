@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import warnings
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -37,6 +38,7 @@ def main(args=None):
     """Run the command with `args` (default: those of the process) and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace", line_buffering=True)
+    warnings.filterwarnings("ignore", module="PIL")  # Pillow's remarks on files name none; what matters is an error.
     options = _options(args)
     run = Run(options)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -6,6 +6,8 @@ function here works by a list of what may stay, not of what must go: a kind of p
 What stays is what the pixels need to look right: the color profile, transparency, animation, and the orientation.
 """
 
+import io
+import itertools
 import re
 import struct
 import zlib
@@ -13,7 +15,10 @@ import zlib
 from PIL import Image
 
 ORIENTATION = 0x0112  # The EXIF tag's number.
-MAX_SCANS = 200  # Camera JPEGs have up to about 50. Thousands cost seconds of work in a file of a few kilobytes.
+MAX_SCANS = 100  # Camera JPEGs have up to about 50. Thousands cost seconds of work in a file of a few kilobytes.
+
+MAX_PIECES = 100_000
+MAX_EXIF = 2**16  # Bytes. JPEG has no room for more; each of its entries may refer to all of it.
 
 
 class BrokenPicture(ValueError):
@@ -25,17 +30,26 @@ def strip(data, kind):
 
     `kind` is Pillow's name of the format: JPEG, PNG, GIF, WEBP or AVIF. Raises BrokenPicture.
     """
+    out = io.BytesIO()  # Unlike b"".join it never holds all pieces at once, and some files have very many.
     try:
-        return b"".join(_STRIPPERS[kind](memoryview(data)))
+        for piece in _STRIPPERS[kind](memoryview(data)):
+            out.write(piece)
     except (struct.error, IndexError):
         raise BrokenPicture("the file is cut off or damaged") from None
+    return out.getvalue()
+
+
+def _pieces():
+    """Count the pieces of a file for the loop that walks through them, and end it at more than any real file has."""
+    yield from range(MAX_PIECES)
+    raise BrokenPicture(f"the file has more than {MAX_PIECES} pieces: no program writes that")
 
 
 def _orientation_only(exif):
     """Return an EXIF block (bytes) that has only the orientation of `exif`, or b"" where that is the usual one."""
     tags = Image.Exif()
     try:
-        tags.load(bytes(exif))
+        tags.load(bytes(exif[:MAX_EXIF]))
         orientation = tags.get(ORIENTATION, 1)
     except Exception:  # Pillow raises many kinds on malformed EXIF; without a readable orientation there is none.
         return b""
@@ -54,7 +68,10 @@ _JPEG_APP0, _JPEG_EXIF, _JPEG_ICC, _JPEG_ADOBE, _JPEG_APP15 = 0xE0, 0xE1, 0xE2, 
 def _jpeg(data):
     yield data[:2]
     place, scans, exif_seen = 2, 0, False
-    while found := _JPEG_MARKER.search(data, place):
+    for _ in _pieces():
+        found = _JPEG_MARKER.search(data, place)
+        if not found:
+            return  # There is no end: let the decoder judge whether all pixels are there.
         marker, start = found[0][1], found.start()
         if marker == _JPEG_EOI:
             yield b"\xff\xd9"  # What follows (a phone's second picture, with its own EXIF) is left out.
@@ -89,27 +106,28 @@ _PNG_KEEP = b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs cICP a
 
 
 def _png(data):
-    place, head, rest, exif = 8, data[:8], [], b""
-    while place < len(data):
-        length, name = struct.unpack_from(">I4s", data, place)
-        end = place + 12 + length
-        if end > len(data):
-            raise BrokenPicture("the file is cut off")
+    chunks = _png_chunks(data)
+    exif = next((_orientation_only(body) for name, body, _ in chunks if name == b"eXIf"), b"")
+    yield data[:8]
+    for name, _, whole in _png_chunks(data):
         if name in _PNG_KEEP:
-            rest.append(data[place:end])
-        elif name == b"eXIf":
-            exif = exif or _orientation_only(data[place + 8 : end - 4])
-        place = end
-        if name == b"IEND":
-            break
-    yield head
-    yield from rest[:1]
-    if exif := exif.removeprefix(b"Exif\0\0"):
-        chunk = b"eXIf" + exif
-        yield struct.pack(">I", len(exif)) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    yield from rest[1:]
+            yield whole
+        if name == b"IHDR" and exif:
+            chunk = b"eXIf" + exif.removeprefix(b"Exif\0\0")
+            yield struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
 
 
+def _png_chunks(data):
+    """Yield (name, body, whole chunk) of a PNG up to its end chunk."""
+    place, name = 8, b""
+    for _ in _pieces():
+        if place >= len(data) or name == b"IEND":
+            return
+        length, name = struct.unpack_from(">I4s", data, place)
+        start, place = place, place + 12 + length
+        if place > len(data):
+            raise BrokenPicture("the file is cut off")
+        yield name, data[start + 8 : place - 4], data[start:place]
 
 
 _GIF_IMAGE, _GIF_EXTENSION, _GIF_CONTROL, _GIF_APPLICATION = 0x2C, 0x21, 0xF9, 0xFF
@@ -127,7 +145,9 @@ def _gif(data):
 
     place = after_palette(13, data[10])
     yield data[:place]
-    while place < len(data) and data[place] in (_GIF_IMAGE, _GIF_EXTENSION):
+    for _ in _pieces():
+        if place >= len(data) or data[place] not in (_GIF_IMAGE, _GIF_EXTENSION):
+            break
         if data[place] == _GIF_IMAGE:
             end, keep = after_blocks(after_palette(place + 10, data[place + 9]) + 1), True
         else:
@@ -150,7 +170,9 @@ def _webp(data):
 
     def chunks(data):
         place = 0
-        while place + 8 <= len(data):
+        for _ in _pieces():
+            if place + 8 > len(data):
+                return
             name, length = struct.unpack_from("<4sI", data, place)
             if place + 8 + length > len(data):
                 raise BrokenPicture("the file is cut off")
@@ -170,7 +192,7 @@ def _webp(data):
             parts = [bytes([flags]), body[1:]]
         elif name == b"ANMF":
             inner = [chunk(n, [b]) for n, b in chunks(body[_WEBP_FRAME_HEADER:]) if n in _WEBP_KEEP]
-            parts = [body[:_WEBP_FRAME_HEADER], *sum(inner, [])]
+            parts = [body[:_WEBP_FRAME_HEADER], *itertools.chain(*inner)]
         if name in _WEBP_KEEP:
             kept += chunk(name, parts)
     if exif:
@@ -188,7 +210,9 @@ def _avif(data):
     out = bytearray(data)
 
     def boxes(start, end):
-        while start + 8 <= end:
+        for _ in _pieces():
+            if start + 8 > end:
+                return
             size, name = struct.unpack_from(">I4s", data, start)
             head = 8
             if size == 1:
@@ -199,21 +223,28 @@ def _avif(data):
             yield name, start, start + head, stop
             start = stop
 
+    blanked = 0
+
     def blank(start, end):
-        if end > len(out):
+        nonlocal blanked
+        blanked += end - start
+        if end > len(out) or blanked > len(out):
             raise BrokenPicture("the file is cut off or damaged")
         out[start:end] = bytes(end - start)
 
+    first = bytes(data[: struct.unpack_from(">I", data)[0]])  # The ftyp box names the kinds of file that this is.
     for name, start, body, end in boxes(0, len(data)):
         if name not in _AVIF_KEEP:
             blank(body, end)
             out[start + 4 : start + 8] = b"free"
+            if name == b"moov":  # The list of an animation's frames: without it the file is a still picture.
+                out[: len(first)] = first.replace(b"avis", b"avif")
         elif name == b"meta":
             inside = {n: (b, e) for n, _, b, e in boxes(body + 4, end)}
             private = set()
             if b"iinf" in inside:
-                first, last = inside[b"iinf"]
-                for _, _, entry, entry_end in boxes(first + (8 if data[first] else 6), last):
+                at, last = inside[b"iinf"]
+                for _, _, entry, entry_end in boxes(at + (8 if data[at] else 6), last):
                     number, kind_at = struct.unpack_from(">H2x", data, entry + 4)[0], entry + 8
                     if data[entry] == 3:
                         number, kind_at = struct.unpack_from(">I2x", data, entry + 4)[0], entry + 10
@@ -252,7 +283,10 @@ def _avif_extents(data, place, end):
         method = number(2) & 15 if version else 0
         number(2)
         base = number(base_size)
-        for _ in range(number(2)):
+        extents = number(2)
+        if extents > 1 and not offset_size + length_size:
+            raise BrokenPicture("the file is damaged")
+        for _ in range(extents):
             number(index_size)
             offset = number(offset_size)
             yield item, base + offset, number(length_size), method

@@ -3,13 +3,13 @@
 import hashlib
 import io
 import math
+import re
 from dataclasses import dataclass
 
 from PIL import Image, ImageCms
 
 from cropper.metadata import ORIENTATION, BrokenPicture, strip
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")  # What browsers show. Pillow knows more, some of it dangerous (EPS).
 CROP_FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 MAX_MEMORY = 384 * 2**20  # Bytes that decoding one photo may take.
 MAX_PIXELS_PER_BYTE, SMALL_ENOUGH = 500, 4_000_000  # Photos have about 5 pixels per byte, an empty page some 300.
@@ -20,6 +20,17 @@ Image.MAX_IMAGE_PIXELS = None
 # Bytes of memory per pixel that each decoder and the steps after it take, rounded up from measured peaks.
 _BYTES_PER_PIXEL = {"JPEG": 4, "PNG": 8, "GIF": 8, "WEBP": 16, "AVIF": 16}
 _PROGRESSIVE_BYTES_PER_PIXEL = 6  # A progressive JPEG is kept whole as coefficients, however small the decode.
+# What browsers show. Pillow reads more formats, some of them dangerous (EPS runs programs).
+_STARTS = {
+    kind: re.compile(start, re.DOTALL)
+    for kind, start in {
+        "JPEG": rb"\xff\xd8\xff",
+        "PNG": rb"\x89PNG\r\n\x1a\n",
+        "GIF": rb"GIF8[79]a",
+        "WEBP": rb"RIFF....WEBP",
+        "AVIF": rb"....ftypavi[fs]",
+    }.items()
+}
 _JPEG_SCALES = (1, 2, 4, 8)  # libjpeg decodes to a half, a quarter, an eighth at a fraction of the work.
 
 _UPRIGHT = {
@@ -82,8 +93,10 @@ def make_crop(data, request):
         raise
     except MemoryError:
         raise BrokenPicture("there is not enough memory to decode it") from None
+    except Image.UnidentifiedImageError:  # Its message speaks of our buffer.
+        raise BrokenPicture("it can't be decoded: its header is damaged") from None
     except Exception as error:
-        raise BrokenPicture(f"it can't be decoded: {error or type(error).__name__}") from error
+        raise BrokenPicture(f"it can't be decoded: {str(error) or type(error).__name__}") from error
 
 
 def _make_crop(data, request):
@@ -144,16 +157,15 @@ def _make_crop(data, request):
 
 
 def _kind(data):
-    """Return Pillow's name of the format of `data` by its first bytes; raises BrokenPicture where it is not in FORMATS."""
+    """Return Pillow's name of the format that the first bytes of `data` show; raises BrokenPicture for any other."""
     if not data:
         raise BrokenPicture("the file is empty")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            return "JPEG" if picture.format == "MPO" else picture.format
-    except Image.UnidentifiedImageError:
-        if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
-            raise BrokenPicture("HEIC can't be read: export it as JPEG") from None
-        raise BrokenPicture("not a whole JPEG, PNG, GIF, WebP or AVIF picture") from None
+    for kind, start in _STARTS.items():
+        if start.match(data):
+            return kind
+    if re.match(rb"....ftyp(hei|mif1|msf1)", data, re.DOTALL):
+        raise BrokenPicture("HEIC can't be read: export it as JPEG")
+    raise BrokenPicture("not a JPEG, PNG, GIF, WebP or AVIF picture")
 
 
 def _open(data, kind):
