@@ -47,6 +47,58 @@ target "ch03-web-ping-optimized" {
   labels     = labels("ch03-web-ping:optimized", "ch03-web-ping")
 }
 
+# --- chapter 5: a cropper and a gallery, two images of one Dockerfile ----------------------------
+group "ch05" {
+  targets = [
+    "ch05-python-crop-single-stage", "ch05-cropper", "ch05-server", "ch05-cropper-optimized",
+    "ch05-server-optimized",
+  ]
+}
+
+target "ch05-python-crop-single-stage" {
+  context    = "ch05-python-crop"
+  dockerfile = "single-stage.Dockerfile"
+  tags       = tag("ch05-python-crop:single-stage")
+  labels     = labels("ch05-python-crop:single-stage", "ch05-python-crop")
+}
+
+# Both programs' unit tests: a stage to be run, not an image to be kept.
+target "ch05-tests" {
+  context = "ch05-python-crop"
+  target  = "tests"
+  output  = ["type=cacheonly"]
+}
+
+target "ch05-cropper" {
+  context = "ch05-python-crop"
+  target  = "cropper"
+  tags    = tag("ch05-cropper")
+  labels  = labels("ch05-cropper", "ch05-python-crop")
+}
+
+target "ch05-server" {
+  context = "ch05-python-crop"
+  target  = "server"
+  tags    = tag("ch05-server")
+  labels  = labels("ch05-server", "ch05-python-crop")
+}
+
+target "ch05-cropper-optimized" {
+  context    = "ch05-python-crop"
+  dockerfile = "optimized.Dockerfile"
+  target     = "cropper"
+  tags       = tag("ch05-cropper:optimized")
+  labels     = labels("ch05-cropper:optimized", "ch05-python-crop")
+}
+
+target "ch05-server-optimized" {
+  context    = "ch05-python-crop"
+  dockerfile = "optimized.Dockerfile"
+  target     = "server"
+  tags       = tag("ch05-server:optimized")
+  labels     = labels("ch05-server:optimized", "ch05-python-crop")
+}
+
 # --- stand-ins for the official base images (base-images/README.md) -----------------------------
 # Not built by default: build-all.sh asks for the ones that are missing here and can't be pulled.
 group "bases" { targets = ["base-debian", "base-python", "base-node", "base-jre", "base-maven"] }
