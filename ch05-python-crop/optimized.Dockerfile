@@ -130,12 +130,13 @@ FROM scratch AS cropper
 USER 10001:10001
 COPY --from=interpreter /python /
 COPY --from=cropper-dependencies /cropper /
-COPY --from=samples /samples /samples
+COPY --from=samples /samples /photos
 COPY --from=cropper-application /cropper /
 # scratch has no variables either, not even PATH.
 ENV PATH=/usr/local/bin \
     PYTHONPATH=/app:/packages \
     PYTHONUNBUFFERED=1 \
+    PHOTOS=/photos \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 ENTRYPOINT ["python3", "-m", "cropper"]
 
