@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from flask import Flask, jsonify, render_template, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from . import views
 from .door import Door
@@ -70,6 +70,8 @@ def _explain(error):
     """Answer an HTTP error: JSON with the reason, or a page for a browser."""
     if error.response is not None:
         return error.response
+    if error.description == NotFound.description:
+        error.description = "There is nothing at this address."
     if request.method in ("GET", "HEAD") and views.prefers("text/html", over="application/json"):
         return render_template("error.html", error=error), error.code
     headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}

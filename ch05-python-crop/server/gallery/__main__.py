@@ -70,7 +70,7 @@ def main() -> int:
     # As process 1 of a container the program is not ended by signals that it does not handle. Waitress stops
     # on SystemExit: no new requests, and those being worked on are finished.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: sys.exit(signal.Signals(number).name))
+        signal.signal(number, lambda number, frame: sys.exit(0))
     try:
         settings = Settings.from_environment()
         app = create_app(settings)
@@ -102,11 +102,14 @@ def main() -> int:
         return 2
     server.channel_class = _channel_class(app)
     uploads = "on" if app.extensions["door"].token() else f"off, as there is no token in {settings.upload_token_file}"
-    log.info(
-        "Gallery of %d photos in %s on port %d; uploads are %s.",
-        store.count(), settings.data_dir, settings.port, uploads,
-    )  # fmt: skip
-    server.run()
+    try:
+        log.info(
+            "Gallery of %d photos in %s on port %d; uploads are %s.",
+            store.count(), settings.data_dir, settings.port, uploads,
+        )  # fmt: skip
+        server.run()
+    except SystemExit:
+        pass  # the signal came just before waitress was ready to take it
     store.close()
     log.info("Stopped.")
     return 0

@@ -109,7 +109,7 @@ def file(photo_id, which):
         download_name=None if small else found["name"],
         etag=stored,
         # The addresses in the pages have a part of the content's hash; without it, the browser shall ask.
-        max_age=365 * 24 * 3600 if "v" in request.args else None,
+        max_age=365 * 24 * 3600 if "v" in request.args else 0,
     )
     response.cache_control.immutable = "v" in request.args
     # Should a browser ever take a picture for a page, then that page may do nothing.
