@@ -1,25 +1,18 @@
-"""Sizes in text: finding them, writing them, telling whether two of them agree."""
+"""Figures in text: telling whether two of them agree."""
 import functools
 import re
 
 from . import engine
 
-UNITS = {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}  # the units of `docker image ls`: powers of ten
-SIZE = r"(?<![\w.])\d+(?:\.\d+)? ?[kKMG]?B\b"
+UNITS = {"%": 1, "B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}  # those of `docker image ls`: powers of ten
+SIZE = r"(?<![\w.])\d+(?:\.\d+)? ?(?:[kKMG]?B\b|%)"
 TOLERANCE = 0.03  # a security update of a base image is no failure
 
 
 def parse(text):
-    """Return the bytes that a text such as "12.3 MB" stands for; the text must be one SIZE."""
-    number, unit = re.fullmatch(r"([\d.]+) ?(\w+)", text).groups()
+    """Return the bytes that a text such as "12.3 MB" stands for, or a percentage's number."""
+    number, unit = re.fullmatch(r"([\d.]+) ?(.+)", text).groups()
     return float(number) * UNITS[unit]
-
-
-def write(size):
-    """Return a number of bytes with three significant digits and a unit of `docker image ls`: "12.3 MB"."""
-    unit = next((unit for unit in ("GB", "MB", "kB") if size >= 0.9995 * UNITS[unit]), "B")
-    number = size / UNITS[unit]
-    return f"{number:.0f} {unit}" if unit == "B" or number >= 99.95 else f"{number:.3g} {unit}"
 
 
 @functools.lru_cache(maxsize=None)
@@ -52,3 +45,8 @@ def line_agrees(expected, actual):
             pattern += re.escape(part)
     match = re.fullmatch(pattern, " ".join(actual.split()))
     return bool(match) and all(agree(size, parse(found)) for size, found in zip(sizes, match.groups()))
+
+
+def find(text):
+    """Return the sizes and percentages in a text."""
+    return re.findall(SIZE, text)
