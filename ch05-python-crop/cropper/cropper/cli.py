@@ -166,9 +166,11 @@ class Run:
         start = time.monotonic()
         if self._options.mode == "face":
             from cropper import faces  # noqa: F401  Once here, instead of by all workers at the same time.
-        self._batch(list(files.find(self._options.photos, self._options.out)))
+        found = list(files.find(self._options.photos, self._options.out))
+        done = {path: _state(path) for path, _ in found}
+        self._batch(found)
         if self._options.watch:
-            self._watch()
+            self._watch(done)
         print(self._summary(time.monotonic() - start))
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._hanging:  # Python would wait for them at its exit, and Docker kills.
@@ -176,21 +178,16 @@ class Run:
             os._exit(self._status)
         return self._status
 
-    def _watch(self):
-        done, waiting = {}, {}
+    def _watch(self, done):
+        """Crop what comes or changes until told to stop. `done` says in which state each path was cropped last."""
+        before = {}
         while not self.stop.wait(WATCH_SECONDS):
-            ready = []
-            for path, problem in files.find(self._options.photos, self._options.out):
-                try:
-                    about = os.lstat(path)
-                except OSError:
-                    continue
-                state = about.st_mtime_ns, about.st_size
-                if done.get(path) != state and waiting.get(path) == state:
-                    ready.append((path, problem))
-                    done[path] = state
-                waiting[path] = state
-            self._batch(ready)
+            found = list(files.find(self._options.photos, self._options.out))
+            now = {path: _state(path) for path, _ in found}
+            at_rest = {path for path, state in now.items() if state and state == before.get(path) != done.get(path)}
+            self._batch([(path, problem) for path, problem in found if path in at_rest])
+            done |= {path: now[path] for path in at_rest}
+            before = now
 
     def _batch(self, found):
         named = set(self._options.photos)
@@ -269,6 +266,13 @@ class Run:
         words = {"known": "known already", "skipped": "skipped", "failed": "failed", "refused": "refused", "left": "left undone"}
         parts += [f"{counts[status]} {words[status]}" for status in words if counts[status]]
         return f"{counts.total()} files in {seconds:.1f} s: " + ", ".join(parts)
+
+
+def _state(path):
+    """Return what changes when the file `path` is written to, or None where there is none."""
+    with contextlib.suppress(OSError):
+        about = os.lstat(path)
+        return about.st_mtime_ns, about.st_size
 
 
 def _write(target, data):
