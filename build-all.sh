@@ -63,9 +63,9 @@ install_engine() {
   local engine_trouble_text
   [ -n "$(engine_trouble)" ] || { say "A Docker engine answers already: nothing to install."; return; }
   [ "$(id -u)" = 0 ] || fail "--install-engine installs packages, so it must run as root: sudo ./build-all.sh --install-engine"
-  # shellcheck source=/dev/null
   local distribution='' release=''
-  [ -r /etc/os-release ] && distribution="$(. /etc/os-release && echo "$ID")" release="$(. /etc/os-release && echo "${VERSION_ID:-}")"
+  distribution="$(sed -n 's/^ID=//p' /etc/os-release 2> /dev/null | tr -d '"')"
+  release="$(sed -n 's/^VERSION_ID=//p' /etc/os-release 2> /dev/null | tr -d '"')"
   if ! { command -v dockerd && docker buildx version; } > /dev/null 2>&1; then
     say "Installing a Docker engine (packages of $distribution) ..."
     apt_log="$scratch/apt.log"
@@ -127,14 +127,16 @@ start_engine() {
 
 # --- what is to be built --------------------------------------------------------------------------
 
-# Print bake's plan for groups or targets, a line each: target, tag, Dockerfile.
+# Print bake's plan for groups or targets, a line each: target, tag ("-" if it has none), Dockerfile.
 plan() {
   docker buildx bake -f docker-bake.hcl --print "$@" 2> "$scratch/plan.err" | awk '
+    function flush() { if (target != "") print target "\t" tag "\t" context "/" file; target = "" }
     /^  "target": \{/ { targets = 1 }
-    targets && /^    "[^"]+": \{/ { split($0, part, "\""); target = part[2]; context = "." ; file = "Dockerfile" }
+    targets && /^    "[^"]+": \{/ { flush(); split($0, part, "\""); target = part[2]; context = "."; file = "Dockerfile"; tag = "-" }
     targets && /^      "context":/ { split($0, part, "\""); context = part[4] }
     targets && /^      "dockerfile":/ { split($0, part, "\""); file = part[4] }
-    targets && /^      "tags":/ { getline; split($0, part, "\""); print target "\t" part[2] "\t" context "/" file }
+    targets && /^      "tags":/ { getline; split($0, part, "\""); tag = part[2] }
+    END { flush() }
   ' || { cat "$scratch/plan.err" >&2; fail "docker-bake.hcl could not be read; bake's words are above."; }
 }
 

@@ -145,10 +145,13 @@ target "base-node" {
 }
 
 target "base-jre" {
-  inherits = ["_on-debian"]
-  context  = "base-images/jre"
-  tags     = ["eclipse-temurin:25-jre"]
-  labels   = stand_in("eclipse-temurin:25-jre")
+  context = "base-images/jre"
+  contexts = {
+    "debian:trixie-slim"           = "target:base-debian"
+    "maven:3.9-eclipse-temurin-25" = "target:base-maven"
+  }
+  tags   = ["eclipse-temurin:25-jre"]
+  labels = stand_in("eclipse-temurin:25-jre")
 }
 
 target "base-maven" {

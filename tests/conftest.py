@@ -3,6 +3,7 @@ import socket
 
 import pytest
 from testcontainers.core.container import DockerContainer
+from testcontainers.core.exceptions import ContainerStartException
 from testcontainers.core.network import Network
 
 from tests.support import engine, images
@@ -81,11 +82,13 @@ def rebuild():
 def starter(request):
     """Return a function that starts containers, which are removed when the fixture's scope ends."""
 
-    def start(image_id, *args, env=None, network=None, alias=None, hardened=False, wait=None, ports=(), **kwargs):
+    def start(image_id, *args, env=None, network=None, alias=None, hardened=False, wait=None, ports=(), volumes=None,
+              **kwargs):
         """Start a container of image_id with the command args, and return its DockerContainer.
 
         hardened: read-only root, no capabilities, no new privileges. wait: a testcontainers wait
         strategy. ports: container ports to publish on a free port (get_exposed_port tells which).
+        volumes: {path here or volume name: (path there, "ro" or "rw")}.
         Other keywords go to docker-py's containers.run.
         """
         container = DockerContainer(image_id)
@@ -99,16 +102,27 @@ def starter(request):
                 container.with_network_aliases(alias)
         if ports:
             container.with_exposed_ports(*ports)
+        for source, (path, mode) in (volumes or {}).items():
+            container.with_volume_mapping(source, path, mode)
         if hardened:
             kwargs = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], **kwargs}
         kwargs["labels"] = {**engine.RUN_LABELS, **kwargs.get("labels", {})}
         container.with_kwargs(**kwargs)
         if wait:
             container.waiting_for(wait.with_poll_interval(0.1))
-        request.addfinalizer(lambda: container.get_wrapped_container() and container.stop())
+        request.addfinalizer(lambda: remove(container))
         return container.start()
 
     return start
+
+
+def remove(container):
+    """Remove a container and its anonymous volumes, also one that did not start or is gone already."""
+    try:
+        ident = container.get_container_id()
+    except ContainerStartException:
+        return
+    engine.docker("rm", "-f", "-v", ident, check=False)
 
 
 @pytest.fixture
