@@ -96,10 +96,10 @@ def substitute(text, values, where):
     return re.sub(r"\$(?:(?P<plain>\w+)|\{(?P<name>\w+)(?:(?P<sign>:?[-+?#%/])(?P<word>[^}]*))?\})", value, text)
 
 
-def read(text, file="Dockerfile", targets=(), arguments=None, platform="linux/amd64"):
+def read(text, file="Dockerfile", target=None, arguments=None, platform="linux/amd64"):
     """Return a Dockerfile's stages as a list of Stage; raises Problem with file and line.
 
-    targets: the stages that are asked for, by name; the last one if empty. arguments: build arguments.
+    target: the name of the stage that is asked for; the last one if None. arguments: build arguments.
     The rules are BuildKit's: FROM takes an earlier stage's name, in any case; --from also takes an
     earlier stage's number; any other word is an image.
     """
@@ -142,12 +142,11 @@ def read(text, file="Dockerfile", targets=(), arguments=None, platform="linux/am
             stages[-1].arrows += arrows(command, lambda word: source(word, where))
     if not stages:
         raise Problem(f"{file} has no FROM line")
-    unknown = [target for target in targets if target.lower() not in names]
-    if unknown:
-        raise Problem(f"{file} has no stage named {unknown[0]}; it has: {', '.join(names) or 'none with a name'}")
-    for last in [names[target.lower()] for target in targets] or stages[-1:]:
-        last.last = True
-        need(last)
+    if target and target.lower() not in names:
+        raise Problem(f"{file} has no stage named {target}; it has: {', '.join(names) or 'none with a name'}")
+    last = names[target.lower()] if target else stages[-1]
+    last.last = True
+    need(last)
     return stages
 
 
@@ -318,34 +317,42 @@ def label(*lines):
 
 def graph(stages):
     """Return a Dockerfile's stages, measured or not, as a Mermaid flowchart."""
-    lines, nodes = ["flowchart TD"], {}
+    lines, images = ["flowchart TD"], {}
 
-    def node(thing):
+    def node(thing, stage):
         if isinstance(thing, Stage):
             return f"s{thing.index}"
-        if thing not in nodes:
-            nodes[thing] = f"n{len(nodes)}"
-            lines.append(f"  {nodes[thing]}[/{label(thing)}/]" if thing == CONTEXT else f"  {nodes[thing]}([{label(thing)}]):::image")
-        return nodes[thing]
+        if thing == CONTEXT:  # each stage has its own, which keeps the arrows short
+            declared = f"  c{stage.index}[/{label(thing)}/]"
+            lines.extend([declared] if declared not in lines else [])
+            return f"c{stage.index}"
+        if thing not in images:
+            images[thing] = f"i{len(images)}"
+            lines.append(f"  {images[thing]}([{label(thing)}]):::image")
+        return images[thing]
 
     for stage in stages:
+        if not stage.needed:
+            continue
         added = sum(size for command, size in zip(stage.instructions, stage.sizes) if command.cmd.upper() == "RUN")
+        measured = bool(stage.sizes or stage.below)
         facts = [f"RUN adds {write_size(added)}" if added else "",
-                 "skipped: nothing asks for it" if not stage.needed else
-                 f"{'the image: ' if stage.last else 'in all '}{write_size(stage.size)}" if stage.sizes or stage.below else ""]
-        kind = ":::skipped" if not stage.needed else ":::final" if stage.last else ""
-        lines.append(f"  s{stage.index}[{label(stage.title, f'line {stage.line}', *facts)}]{kind}")
-        measured = stage.needed and (stage.sizes or stage.below)
+                 f"{'the image: ' if stage.last else 'in all '}{write_size(stage.size)}" if measured else ""]
+        lines.append(f"  s{stage.index}[{label(stage.title, f'line {stage.line}', *facts)}]{':::final' if stage.last else ''}")
         base = write_size(stage.below) if measured and stage.base != "scratch" else ""
-        lines.append(f"  {node(stage.base)} -- {label('FROM', base)} --> s{stage.index}")
+        lines.append(f"  {node(stage.base, stage)} -- {label('FROM', base)} --> s{stage.index}")
         together = {}
         for arrow in stage.arrows:
             size = "" if arrow.size is None else write_size(arrow.size)
-            together.setdefault((node(arrow.source), arrow.mounted), []).extend((arrow.text, size))
-        for (source, mounted), texts in together.items():
-            lines.append(f"  {source} {'-.' if mounted else '--'} {label(*texts)} {'.->' if mounted else '-->'} s{stage.index}")
+            together.setdefault((arrow.source if isinstance(arrow.source, str) else arrow.source.index, arrow.mounted), []).append((arrow, size))
+        for (_, mounted), found in together.items():
+            text = label(*(line for arrow, size in found for line in (arrow.text, size)))
+            lines.append(f"  {node(found[0][0].source, stage)} {'-.' if mounted else '--'} {text} {'.->' if mounted else '-->'} s{stage.index}")
+    skipped = [stage.title for stage in stages if not stage.needed]
+    if skipped:
+        lines.append(f"  skipped[{label('skipped:', *skipped)}]:::skipped")
     used = "\n".join(lines)
-    styles = {"image": "stroke-dasharray:4 3", "final": "stroke-width:4px", "skipped": "stroke-dasharray:2 4,color:#888"}
+    styles = {"image": "stroke-dasharray:4 3", "final": "stroke-width:4px", "skipped": "stroke-dasharray:2 4"}
     return "\n".join([used, *(f"  classDef {name} {style}" for name, style in styles.items() if f":::{name}" in used)]) + "\n"
 
 
@@ -404,7 +411,7 @@ PAGE = """<!DOCTYPE html>
 :root {{ color-scheme: light dark }}
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto }} th, td {{ text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top }}
-td:first-child {{ white-space: nowrap }} td {{ overflow-wrap: anywhere }} .graph {{ background: #fff; color: #000; padding: 1rem; overflow-x: auto }}
+td:first-child {{ white-space: nowrap }} td {{ overflow-wrap: anywhere }} td:nth-child(2) {{ min-width: 18rem }} .graph {{ background: #fff; color: #000; padding: 1rem; overflow-x: auto }}
 svg {{ max-width: 100%; height: auto }}
 </style></head><body>
 <h1>{title}</h1>
@@ -445,7 +452,7 @@ def page(title, image, stages=None):
     body = [table((), facts), "<h2>Stages</h2>"]
     if stages:
         body += ["<p>Boxes are stages; the one with the thick border becomes the image. An arrow is what an instruction brings in, "
-                 "with the bytes that it adds. Dotted arrows are only lent to a RUN.</p>",
+                 "with the bytes that it adds. Dotted arrows are only lent to a RUN. Stages that the image needs nothing from are skipped.</p>",
                  f'<div class="graph">{render(graph(stages))}</div>']
     else:
         body.append("<p>An image doesn't know the stages it was made in. Give the folder of its Dockerfile to see them.</p>")
@@ -484,7 +491,7 @@ def draw(what, target=None, arguments=None):
         return page(what, what), re.sub(r"\W+", "-", what)
     title = path.parent.resolve().name + ("" if path.name == "Dockerfile" else f"/{path.name}")
     platform = docker("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}").strip()
-    stages = read(path.read_text(encoding="utf-8"), str(path), [target] if target else [], arguments, platform)
+    stages = read(path.read_text(encoding="utf-8"), str(path), target, arguments, platform)
     print(f"building {path}; what was built before comes from the cache", file=sys.stderr)
     image = f"draw-{os.getpid()}:last"
     measure(stages, path, arguments, keep=image)

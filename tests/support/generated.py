@@ -45,21 +45,13 @@ def size(image):
 
 
 @functools.lru_cache(maxsize=None)
-def stages(folder, file):
-    """Return the measured stages of a Dockerfile; the targets that bake builds of it are its last ones."""
-    built = [target for target in targets(folder).values() if target["dockerfile"] == file]
-    arguments = {name: value for target in built for name, value in target.get("args", {}).items()}
-    path = folder / file
-    found = draw.read(path.read_text(encoding="utf-8"), str(path),
-                      [target["target"] for target in built if "target" in target], arguments)
+def stages(folder, image):
+    """Return the stages of the Dockerfile of one of a folder's images, measured for it."""
+    target = targets(folder)[image]
+    path, arguments = folder / target["dockerfile"], target.get("args", {})
+    found = draw.read(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)), target.get("target"), arguments)
     draw.measure(found, path, arguments)
     return found
-
-
-def final_stage(folder, target):
-    """Return the measured stage that a bake target makes its image of."""
-    found = stages(folder, target["dockerfile"])
-    return next((stage for stage in found if stage.name == target.get("target")), found[-1])
 
 
 # --- The parts -------------------------------------------------------------------------------------
@@ -82,8 +74,10 @@ def sizes(folder, argument):
 
 @part("stages")
 def stages_graph(folder, argument):
-    """The stages of the Dockerfile that the argument names, as a graph."""
-    return f"```mermaid\n{draw.graph(stages(folder, argument))}```"
+    """The stages of the Dockerfile that the argument names, as one graph for each image that it makes."""
+    made = [image for image, target in targets(folder).items() if target["dockerfile"] == argument]
+    return "\n\n".join((f"`{image}`:\n\n" if len(made) > 1 else "") + f"```mermaid\n{draw.graph(stages(folder, image))}```"
+                       for image in made)
 
 
 @part("layers")
@@ -94,7 +88,7 @@ def layers(folder, argument):
 
 def layers_picture(folder):
     """Return that picture as SVG."""
-    rows = {image: draw.layers(final_stage(folder, target)) for image, target in targets(folder).items()}
+    rows = {image: draw.layers(next(stage for stage in stages(folder, image) if stage.last)) for image in targets(folder)}
     return draw.bars(dict(sorted(rows.items(), key=lambda row: -sum(size for _, size in row[1]))))
 
 
