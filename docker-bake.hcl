@@ -99,6 +99,21 @@ target "ch05-server-optimized" {
   labels     = labels("ch05-server:optimized", "ch05-python-crop")
 }
 
+# --- what only tests need -----------------------------------------------------------------------
+group "tests" { targets = ["test-browser", "test-load"] }
+
+target "test-browser" {
+  context = "tests/images/browser"
+  tags    = tag("test-browser")
+  labels  = labels("test-browser", "tests/images/browser")
+}
+
+target "test-load" {
+  context = "tests/images/load"
+  tags    = tag("test-load")
+  labels  = labels("test-load", "tests/images/load")
+}
+
 # --- stand-ins for the official base images (base-images/README.md) -----------------------------
 # Not built by default: build-all.sh asks for the ones that are missing here and can't be pulled.
 group "bases" { targets = ["base-debian", "base-python", "base-node", "base-jre", "base-maven"] }
