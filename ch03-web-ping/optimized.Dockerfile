@@ -13,7 +13,6 @@ RUN ["node", "--test"]
 # --- runtime: Node, without what surrounds it -----------------------------------------------------
 FROM node:24-slim AS runtime
 # strip removes the symbol tables, which only a debugger reads. binutils stays behind in this stage.
-# hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends binutils
 # /runtime becomes the new image's root: node, the libraries that ldd lists for it at the paths where it
 # looks for them, and the file that says where host names are looked up.
