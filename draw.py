@@ -242,9 +242,11 @@ def measure(stages, path, arguments=None, keep=None):
             tag = keep if keep and stage.last else f"draw-{os.getpid()}:{stage.index}"
             docker("buildx", "build", "--load", "--provenance=false", "--progress", "plain", "-t", tag, *options,
                    "-f", copy, path.parent, fails=f"{path} can't be built")
-            entries = history(tag)
-            if tag != keep:
-                docker("image", "rm", tag)
+            try:
+                entries = history(tag)
+            finally:
+                if tag != keep:
+                    docker("image", "rm", tag)
             own = len(entries) - len(stage.instructions)  # each instruction makes one entry
             stage.below, stage.sizes = sum(size for _, size in entries[:own]), [size for _, size in entries[own:]]
             size_of = {command.start_line: size for command, size in zip(stage.instructions, stage.sizes)}
@@ -509,6 +511,8 @@ def main(words=None):
     parser.add_argument("--build-arg", metavar="NAME=VALUE", action="append", default=[])
     options = parser.parse_args(words)
     try:
+        if options.output and not Path(options.output).resolve().parent.is_dir():
+            raise Problem(f"{options.output} can't be written: its folder does not exist")
         text, name = draw(options.what, options.target, dict(word.partition("=")[::2] for word in options.build_arg))
         output = Path(options.output or f"{name}.html")
         output.write_text(text, encoding="utf-8")
