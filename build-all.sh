@@ -168,14 +168,14 @@ pull() {
   local log="$scratch/pull.log" pid waited=0
   docker pull "$1" > "$log" 2>&1 < /dev/null &
   pid=$!
-  while kill -0 "$pid" 2> /dev/null && ! grep -q 'Pulling from' "$log" && [ "$waited" -lt 100 ]; do
+  while kill -0 "$pid" 2> /dev/null && ! grep -q 'Pulling from' "$log" && [ "$waited" -lt 50 ]; do
     sleep 0.2
     waited=$((waited + 1))
   done
-  if [ "$waited" -ge 100 ]; then
+  if [ "$waited" -ge 50 ]; then
     kill "$pid" 2> /dev/null || true
     wait "$pid" 2> /dev/null || true
-    say "Docker Hub did not answer within 20 seconds"
+    say "Docker Hub did not answer within 10 seconds"
     return 1
   fi
   wait "$pid" && return
@@ -347,7 +347,7 @@ load_bases() {
   tar -xOf "$1" manifest.json > "$scratch/manifest" 2> /dev/null ||
     fail "$1 is not a file that ./build-all.sh --save-bases wrote."
   plan bases > "$scratch/bases"
-  tr ',[]{}' '\n' < "$scratch/manifest" | sed -n 's/.*"\([^"]*:[^"]*\)".*/\1/p' | grep -v '^sha256:' > "$scratch/names" || true
+  grep -o '"RepoTags":\[[^]]*\]' "$scratch/manifest" | sed 's/^"RepoTags"://' | tr -d '[]"' | tr ',' '\n' > "$scratch/names" || true
   while read -r tag; do
     cut -f 2 "$scratch/bases" | grep -qxF "$tag" || fail "$1 holds $tag, which is no base image of this repo: nothing was loaded."
   done < "$scratch/names"

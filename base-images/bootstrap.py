@@ -56,10 +56,12 @@ def apt_sources():
     if "debian" not in found:
         raise Problem("This machine names no Debian mirror. Set DEBIAN_MIRROR to one near you, "
                       "https://HOST/debian (debian.org/mirror/list has them), and run this again.")
+    if not found["debian"].startswith(("http://", "https://")):
+        raise Problem(f"{found['debian']} is no http or https address. Set DEBIAN_MIRROR to one.")
     return found
 
 
-def fetch(url, tries=4):
+def fetch(url, tries=3):
     """Return the bytes at url; raise Problem, with the reason, when the last try has failed."""
     for attempt in range(tries):
         try:
