@@ -17,14 +17,15 @@ function "tag" {
 
 # learn.multistage.image is how build-all.sh --clean knows its own images again.
 function "labels" {
-  params = [name, folder]
+  params = [name, folder, description]
   result = {
     for key, value in {
-      "org.opencontainers.image.title"    = name
-      "org.opencontainers.image.source"   = folder
-      "org.opencontainers.image.revision" = REVISION
-      "org.opencontainers.image.created"  = CREATED
-      "learn.multistage.image"            = name
+      "org.opencontainers.image.title"       = name
+      "org.opencontainers.image.description" = description
+      "org.opencontainers.image.source"      = folder
+      "org.opencontainers.image.revision"    = REVISION
+      "org.opencontainers.image.created"     = CREATED
+      "learn.multistage.image"               = name
     } : key => value if value != ""
   }
 }
@@ -37,14 +38,14 @@ group "ch03" { targets = ["ch03-web-ping", "ch03-web-ping-optimized"] }
 target "ch03-web-ping" {
   context = "ch03-web-ping"
   tags    = tag("ch03-web-ping")
-  labels  = labels("ch03-web-ping", "ch03-web-ping")
+  labels  = labels("ch03-web-ping", "ch03-web-ping", "the book's Dockerfile")
 }
 
 target "ch03-web-ping-optimized" {
   context    = "ch03-web-ping"
   dockerfile = "optimized.Dockerfile"
   tags       = tag("ch03-web-ping:optimized")
-  labels     = labels("ch03-web-ping:optimized", "ch03-web-ping")
+  labels     = labels("ch03-web-ping:optimized", "ch03-web-ping", "multi-stage: the same program, only what it needs")
 }
 
 # --- chapter 5: a cropper and a gallery, two images of one Dockerfile ----------------------------
@@ -59,7 +60,7 @@ target "ch05-python-crop-single-stage" {
   context    = "ch05-python-crop"
   dockerfile = "single-stage.Dockerfile"
   tags       = tag("ch05-python-crop:single-stage")
-  labels     = labels("ch05-python-crop:single-stage", "ch05-python-crop")
+  labels     = labels("ch05-python-crop:single-stage", "ch05-python-crop", "both programs in one naive image, for comparison")
 }
 
 # Both programs' unit tests: a stage to be run, not an image to be kept.
@@ -73,14 +74,14 @@ target "ch05-cropper" {
   context = "ch05-python-crop"
   target  = "cropper"
   tags    = tag("ch05-cropper")
-  labels  = labels("ch05-cropper", "ch05-python-crop")
+  labels  = labels("ch05-cropper", "ch05-python-crop", "a target of one multi-stage Dockerfile: crops photos")
 }
 
 target "ch05-server" {
   context = "ch05-python-crop"
   target  = "server"
   tags    = tag("ch05-server")
-  labels  = labels("ch05-server", "ch05-python-crop")
+  labels  = labels("ch05-server", "ch05-python-crop", "its other target: shows them")
 }
 
 target "ch05-cropper-optimized" {
@@ -88,7 +89,7 @@ target "ch05-cropper-optimized" {
   dockerfile = "optimized.Dockerfile"
   target     = "cropper"
   tags       = tag("ch05-cropper:optimized")
-  labels     = labels("ch05-cropper:optimized", "ch05-python-crop")
+  labels     = labels("ch05-cropper:optimized", "ch05-python-crop", "the cropper, only what it needs")
 }
 
 target "ch05-server-optimized" {
@@ -96,7 +97,7 @@ target "ch05-server-optimized" {
   dockerfile = "optimized.Dockerfile"
   target     = "server"
   tags       = tag("ch05-server:optimized")
-  labels     = labels("ch05-server:optimized", "ch05-python-crop")
+  labels     = labels("ch05-server:optimized", "ch05-python-crop", "the server, only what it needs")
 }
 
 # --- what only tests need -----------------------------------------------------------------------
@@ -105,13 +106,13 @@ group "tests" { targets = ["test-browser", "test-load"] }
 target "test-browser" {
   context = "tests/images/browser"
   tags    = tag("test-browser")
-  labels  = labels("test-browser", "tests/images/browser")
+  labels  = labels("test-browser", "tests/images/browser", "a browser, for tests of web pages")
 }
 
 target "test-load" {
   context = "tests/images/load"
   tags    = tag("test-load")
-  labels  = labels("test-load", "tests/images/load")
+  labels  = labels("test-load", "tests/images/load", "a load generator, for tests of servers")
 }
 
 # --- stand-ins for the official base images (base-images/README.md) -----------------------------
