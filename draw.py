@@ -186,10 +186,14 @@ def arrows(command, source):
     return found
 
 
-def shorten(paths, most=34):
-    """Return paths for a label: the first one, and how many more there are."""
+def shorten(paths, most=24):
+    """Return paths for a label: the end of the first one, and how many more there are."""
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return cut(paths[0], most) + more if paths else ""
+    first = paths[0] if paths else ""
+    if len(first) > most:  # Mermaid cuts off longer words in the label of an arrow
+        first = first[1 - most:]
+        first = "…" + first[max(0, first.find("/", 0, -1)):]
+    return first + more
 
 
 def cut(text, most):
@@ -319,7 +323,8 @@ def label(*lines):
 
 def graph(stages):
     """Return a Dockerfile's stages, measured or not, as a Mermaid flowchart."""
-    lines, images = ["flowchart TD"], {}
+    # Labels are short enough as they are; wrapped, long names would be cut off.
+    lines, images = ['%%{init: {"flowchart": {"wrappingWidth": 500}}}%%', "flowchart TD"], {}
 
     def node(thing, stage):
         if isinstance(thing, Stage):

@@ -267,6 +267,14 @@ def test_sizes_are_written_with_three_digits():
         "0 B", "999 B", "1.23 kB", "100 kB", "12.3 MB", "1 GB"]
 
 
+@pytest.mark.parametrize(("paths", "text"), [
+    (["/out/"], "/out/"), (["a", "b", "c"], "a and 2 more"), (["/usr/src/iotd/target/iotd-service-0.1.0.jar"], "…/iotd-service-0.1.0.jar"),
+    (["a-very-long-name-without-any-folder"], "…name-without-any-folder"), ([], ""),
+])
+def test_long_paths_fit_an_arrow(paths, text):
+    assert draw.shorten(paths) == text and len(text) <= 24
+
+
 def test_layers_are_drawn_at_one_scale():
     picture = draw.bars({"big": [("FROM a", 75_000_000), ("RUN b <c>", 25_000_000)], "small": [("COPY d", 50_000_000)]})
     assert 'class="FROM" x="480.0"' in picture and 'width="300.0"' in picture

@@ -45,10 +45,10 @@ def size(image):
 
 
 @functools.lru_cache(maxsize=None)
-def stages(folder, image):
-    """Return the stages of the Dockerfile of one of a folder's images, measured for it."""
-    target = targets(folder)[image]
-    path, arguments = folder / target["dockerfile"], target.get("args", {})
+def stages(folder, file, image=None):
+    """Return the measured stages of a Dockerfile, for one of its images if bake knows it."""
+    target = targets(folder).get(image, {})
+    path, arguments = folder / file, target.get("args", {})
     found = draw.read(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)), target.get("target"), arguments)
     draw.measure(found, path, arguments)
     return found
@@ -75,8 +75,8 @@ def sizes(folder, argument):
 @part("stages")
 def stages_graph(folder, argument):
     """The stages of the Dockerfile that the argument names, as one graph for each image that it makes."""
-    made = [image for image, target in targets(folder).items() if target["dockerfile"] == argument]
-    return "\n\n".join((f"`{image}`:\n\n" if len(made) > 1 else "") + f"```mermaid\n{draw.graph(stages(folder, image))}```"
+    made = [image for image, target in targets(folder).items() if target["dockerfile"] == argument] or [None]
+    return "\n\n".join((f"`{image}`:\n\n" if len(made) > 1 else "") + f"```mermaid\n{draw.graph(stages(folder, argument, image))}```"
                        for image in made)
 
 
@@ -88,7 +88,8 @@ def layers(folder, argument):
 
 def layers_picture(folder):
     """Return that picture as SVG."""
-    rows = {image: draw.layers(next(stage for stage in stages(folder, image) if stage.last)) for image in targets(folder)}
+    rows = {image: draw.layers(next(stage for stage in stages(folder, target["dockerfile"], image) if stage.last))
+            for image, target in targets(folder).items()}
     return draw.bars(dict(sorted(rows.items(), key=lambda row: -sum(size for _, size in row[1]))))
 
 
