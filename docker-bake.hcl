@@ -30,7 +30,7 @@ function "labels" {
   }
 }
 
-group "default" { targets = ["ch03"] }
+group "default" { targets = ["ch03", "ch05"] }
 
 # --- chapter 3: a Node program ------------------------------------------------------------------
 group "ch03" { targets = ["ch03-web-ping", "ch03-web-ping-optimized"] }
