@@ -1,0 +1,114 @@
+# The same program as in Dockerfile, in an image that is less than half as big and starts in less than half
+# the time. Seven stages, each does one thing. Read Dockerfile first: the builder is the same.
+#
+# The trick behind the order: Docker compares what a COPY brings, not when or where it was made. So a stage
+# that ends in a small file (a list of modules, a list of classes) stops a change: when the list comes out
+# the same as last time, everything made from it is still in the cache.
+
+# --- builder: from source code to one jar file (see Dockerfile) ------------------------------------
+FROM maven:3.9-eclipse-temurin-25 AS builder
+WORKDIR /usr/src/iotd
+COPY pom.xml .
+RUN --mount=type=cache,target=/var/cache/m2,sharing=locked \
+    mvn -B -ntp -Dmaven.repo.local=/var/cache/m2 dependency:go-offline \
+    && mkdir -p /root/.m2/repository && cp -R /var/cache/m2/. /root/.m2/repository
+COPY . .
+RUN mvn -B -ntp -o package
+
+# --- layers: the jar unpacked into what changes seldom (20 MB of libraries) and what changes often ---
+FROM builder AS layers
+RUN java -Djarmode=tools -jar target/iotd-service-0.1.0.jar extract --layers --destination /layers
+
+# --- modules: the list of the JDK's modules that program and libraries use -------------------------
+FROM layers AS modules
+# Libraries mention others that they can do without, and that are not here: --ignore-missing-deps.
+RUN jdeps --ignore-missing-deps --recursive --multi-release 25 --print-module-deps -q \
+      --class-path "/layers/dependencies/lib/*" /layers/application/*.jar > /modules.txt
+
+# --- runtime: a Java of these modules only, and the system's libraries that it needs ----------------
+# Not FROM modules: it would be made again after each change. From there comes only the list.
+FROM maven:3.9-eclipse-temurin-25 AS runtime
+COPY --from=modules /modules.txt /
+RUN <<LINK
+set -eu
+jlink --add-modules "$(cat /modules.txt)" --strip-java-debug-attributes --no-header-files --no-man-pages \
+      --output /opt/runtime
+# The certificate authorities of the base image, among them those that its maker added (a company's, say).
+cp --dereference --remove-destination "$JAVA_HOME/lib/security/cacerts" /opt/runtime/lib/security/
+# Debian's JDK brings symbols for a debugger, 700 MB of them.
+find /opt/runtime -name '*.debuginfo' -delete
+# /rootfs becomes the root of the final image: the libraries that ldd lists for Java, at the paths where it
+# looks for them; the file that says where host names are looked up; a /tmp that all may write to.
+mkdir /rootfs
+libraries="$(find /opt/runtime -name '*.so' | xargs ldd /opt/runtime/bin/java | grep -o '[[:space:]]/lib[^ ]*' | sort -u)"
+# shellcheck disable=SC2086 # one word for each library
+cp --parents --dereference $libraries /etc/nsswitch.conf /rootfs
+mkdir -m 1777 /rootfs/tmp
+LINK
+
+# --- training: the list of the classes that the program loads when it starts and answers ------------
+FROM runtime AS training
+COPY --from=layers /layers/dependencies/ /layers/application/ /app/
+WORKDIR /training
+# In place of NASA, the JDK's own little web server hands out this file.
+COPY <<PICTURE apod
+{"media_type": "image", "url": "https://nasa.example/picture.jpg", "title": "A picture"}
+PICTURE
+
+# The program's own classes (iotd/) are left out of the list: they are what changes.
+RUN <<TRAIN
+set -eu
+jwebserver --port 8000 > /dev/null &
+export APOD_URL=http://localhost:8000/apod PATH="/opt/runtime/bin:$PATH"
+cd /app
+java -Xshare:off -XX:DumpLoadedClassList=/training/loaded -cp "$(printf '%s:' lib/*.jar)iotd-service-0.1.0.jar" \
+     iotd.IotdApplication &
+health="java -cp iotd-service-0.1.0.jar iotd.HealthCheck"
+timeout 120 sh -c "until $health; do sleep 0.2; done"
+$health http://localhost/image
+$health http://localhost/actuator/health
+kill -9 $!
+grep -v -e '^iotd/' -e '^[#@]' -e ' source: ' /training/loaded | cut -d ' ' -f 1 | sort -u > /classes.txt
+TRAIN
+
+# --- archive: those classes, parsed and checked now instead of at each start ------------------------
+FROM runtime AS archive
+COPY --from=layers /layers/dependencies/ /app/
+COPY --from=training /classes.txt /
+WORKDIR /app
+# The archive is good only for the class path that it was made with (more may follow at the end, so the
+# program's own jar does), and for jars with the same time and size. Otherwise Java ignores it, without a
+# word. So the final image takes the options, the jars and the archive from here, together.
+RUN <<DUMP
+set -eu
+path="$(printf '/app/lib/%s:' $(ls lib))"
+# For a service with little to do: a garbage collector without threads of its own, and only the quick
+# one of Java's two compilers.
+cat > java.options <<OPTIONS
+-XX:SharedArchiveFile=/app/classes.jsa
+-XX:+UseSerialGC
+-XX:TieredStopAtLevel=1
+-XX:+ExitOnOutOfMemoryError
+-cp ${path}/app/iotd-service-0.1.0.jar
+OPTIONS
+/opt/runtime/bin/java -Xshare:dump -XX:SharedClassListFile=/classes.txt -XX:SharedArchiveFile=classes.jsa \
+                      -XX:+UseSerialGC -cp "${path%:}" -Xlog:disable -Xlog:all=error
+DUMP
+
+# --- app: an empty file system, and what the other stages made --------------------------------------
+FROM scratch
+# From what changes least to what changes most. After a changed line only the last layer is new.
+COPY --from=runtime /rootfs /
+COPY --from=runtime /opt/runtime /opt/runtime
+COPY --from=archive /app /app
+COPY --from=layers /layers/application/ /app/
+# Without a locale Java takes every character beyond ASCII for a question mark.
+ENV PATH="/opt/runtime/bin" LANG="C.UTF-8"
+WORKDIR /tmp
+EXPOSE 80
+# There is no /etc/passwd here to look a name up in, so it is a number.
+USER 10001:10001
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=1s \
+  CMD ["java", "-Xmx16m", "@/app/java.options", "iotd.HealthCheck"]
+# @: read options from a file. There is no shell here that could set a variable.
+ENTRYPOINT ["java", "@/app/java.options", "iotd.IotdApplication"]
