@@ -271,6 +271,8 @@ class Readme(pytest.File):
         copy = Path(self.temporary.name, root.name)
         shutil.copytree(root, copy, symlinks=True, ignore=shutil.ignore_patterns(
             ".git", ".venv", "node_modules", "target", "__pycache__", ".pytest_cache"))
+        if (root / ".venv").exists():  # what ./verify.sh and ./draw.py run in
+            (copy / ".venv").symlink_to(root / ".venv")
         folder = copy / self.path.parent.relative_to(root)
         compose = docker("compose", "config", "--format", "json", cwd=folder, check=False)
         self.project = json.loads(compose.stdout)["name"] if compose.returncode == 0 else folder.name
