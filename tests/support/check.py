@@ -133,11 +133,14 @@ def build_failure(log, parsed, stage):
     everything = [i for s in parsed.stages for i in (s.start, *s.instructions)]
     line = int(at[-1]) if at else stage.start.first
     step = next((i for i in everything if i.first <= line <= i.last), stage.start)
+    printed = re.findall(r"^ > .*:\n((?:.*\n)*?)------$", log, re.M)
     reason = (re.findall(r"^ERROR: (?:failed to solve: )?(.*)", log, re.M) or [log.strip()[-300:]])[-1]
-    if match := re.search(r'"([^"]+)": not found', log):
+    # BuildKit has two ways to say it: the second if a folder on the way to the file is missing too.
+    if match := re.search(r'"([^"]+)": not found|buildkit-mount\d+(/\S+): no such file', log):
+        missing = match[1] or match[2]
         if step.flag("from"):
             number = step.flag("from")
-            return Finding("copy-from", line, f"Stage {number} has no {match[1]}.",
+            return Finding("copy-from", line, f"Stage {number} has no {missing}.",
                            "Stages count from 0, and a stage that is added above moves all numbers." if number.isdigit() else
                            "The file was made under another name, or in another stage.",
                            "Give each stage a name (FROM ... AS builder) and copy from the name.")
@@ -145,9 +148,9 @@ def build_failure(log, parsed, stage):
             return Finding("outside-context", line, f"{step.value[0]} is outside the build context.",
                            "The engine gets only the folder that you name in docker build FOLDER.",
                            "Build from the folder that holds both: docker build -f FOLDER/Dockerfile .")
-        if (parsed.path.parent / match[1].lstrip("/")).exists():
-            return Finding("ignored-file", line, f"{match[1].lstrip('/')} is there, but .dockerignore keeps it from the build.",
-                           "What .dockerignore matches never reaches the engine.", f"Add !{match[1].lstrip('/')} at the end of .dockerignore.")
+        if (parsed.path.parent / missing.lstrip("/")).exists():
+            return Finding("ignored-file", line, f"{missing.lstrip('/')} is there, but .dockerignore keeps it from the build.",
+                           "What .dockerignore matches never reaches the engine.", f"Add !{missing.lstrip('/')} at the end of .dockerignore.")
     if match := re.search(r"invalid stage index (\d+)", log):
         line = next((i.first for i in everything if i.flag("from") == match[1]), line)
         return Finding("copy-from", line, f"There is no stage {match[1]}: there are {len(parsed.stages)}, counted from 0.",
@@ -155,8 +158,9 @@ def build_failure(log, parsed, stage):
     if re.search(r"Do you want to continue\? \[Y/n\] Abort", log):
         return Finding("apt-question", line, "apt-get asks a question, and a build has nobody to answer.",
                        "Without an answer it takes no.", "apt-get install -y")
-    return Finding("build", line, f"The build fails: {reason}", "There is no image to check further.",
-                   "Read the step's own output: docker build --progress plain .")
+    return Finding("build", line, f"The build fails: {reason}", "There is no image to check further. The step's last words: "
+                   + (" / ".join(printed[-1].strip().splitlines()[-3:]) if printed else "none."),
+                   "Read all that the step printed: docker build --progress plain .")
 
 
 def no_dependency_cache(folder, file, parsed, options):
@@ -196,7 +200,8 @@ def hadolint(file):
         if found["code"] == "DL4006":
             yield Finding("pipe-hides-failure", found["line"], "If a command before the last one of this pipe fails, the build goes on.",
                           "A pipe's exit status is that of its last command.", "Above it: SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]")
-        elif found["level"] in ("error", "warning"):
+        elif found["level"] in ("error", "warning") and found["code"] != "DL1000":
+            # DL1000: hadolint's parser gave up where Docker's own did not.
             yield Finding("hadolint", found["line"], found["message"], f"hadolint's rule {found['code']}.",
                           "Its documentation shows the rule with an example of each kind.")
 
