@@ -10,7 +10,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
 
-from . import UPLOADS_AT_ONCE, create_app
+from .app import UPLOADS_AT_ONCE, create_app
 from .door import Refused
 from .settings import BadSetting, Settings
 from .store import Unusable

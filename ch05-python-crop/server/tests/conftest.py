@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from flask.testing import FlaskClient
-from gallery import create_app
+from gallery.app import create_app
 from gallery.settings import Settings
 from PIL import Image
 from werkzeug.datastructures import FileStorage

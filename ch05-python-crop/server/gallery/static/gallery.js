@@ -27,6 +27,7 @@ const liveText = document.getElementById("live-text");
 const arrivals = document.getElementById("arrivals");
 const PAUSE = 2000; // milliseconds between questions, 304 bytes each while nothing has changed
 const LONGEST_PAUSE = 30_000; // while the server does not answer
+const PATIENCE = 8000; // with a server that is gone without a word
 let tag = null; // of the state that is shown
 let failures = 0;
 let timer = null;
@@ -39,7 +40,11 @@ const photos = (number) => (number === 1 ? "1 new photo" : `${number} new photos
 async function ask() {
   clearTimeout(timer);
   try {
-    const response = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
+    const response = await fetch(location.href, {
+      cache: "no-cache",
+      headers: { Accept: "text/html" },
+      signal: AbortSignal.timeout(PATIENCE),
+    });
     if (!response.ok) throw new Error(response.status);
     const newTag = response.headers.get("ETag");
     if (newTag !== tag) {
