@@ -72,7 +72,8 @@ function show() {
   const added = newCards(waiting);
   const kept = new Set(cards(waiting).map((card) => card.id));
   for (const part of document.querySelectorAll("[data-part]")) {
-    part.replaceChildren(...waiting.querySelector(`[data-part=${part.dataset.part}]`).childNodes);
+    const newer = waiting.querySelector(`[data-part=${part.dataset.part}]`);
+    if (!part.isEqualNode(newer)) part.replaceChildren(...newer.childNodes); // else the focus would be lost
   }
   cards(waiting).forEach((card, place) => {
     if (!added.includes(card)) return;
