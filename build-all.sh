@@ -93,7 +93,7 @@ install_on_debian() {
   # so that nothing else of the machine moves to Debian 13.
   if [ "${1%%.*}" -lt 13 ] 2> /dev/null; then
     mirror="$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null |
-      sed -n 's#^[^\#]*\(https\{0,1\}://[^ ]*/debian\)/\{0,1\}\( .*\)\{0,1\}$#\1#p' | head -n 1)"
+      sed -n 's#^[^\#]*\(https\{0,1\}://[^ ]*/debian\)/\{0,1\}\( .*\)\{0,1\}$#\1#p' | head -n 1)" || true  # cat complains of an empty folder
     [ -n "$mirror" ] || fail "This machine's apt names no Debian mirror, so there is nowhere to install an engine from."
     printf 'Types: deb\nURIs: %s\nSuites: trixie\nComponents: main\nSigned-By: %s\n' "$mirror" \
       /usr/share/keyrings/debian-archive-keyring.gpg > /etc/apt/sources.list.d/docker-from-trixie.sources
