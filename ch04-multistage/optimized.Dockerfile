@@ -32,7 +32,7 @@ COPY --from=modules /modules.txt /
 RUN <<LINK
 set -eu
 jlink --add-modules "$(cat /modules.txt)" --strip-java-debug-attributes --no-header-files --no-man-pages \
-      --output /opt/runtime
+      --compress zip-6 --output /opt/runtime
 # The certificate authorities of the base image, among them those that its maker added (a company's, say).
 cp --dereference --remove-destination "$JAVA_HOME/lib/security/cacerts" /opt/runtime/lib/security/
 # Debian's JDK brings symbols for a debugger, 700 MB of them.
