@@ -30,7 +30,7 @@ function "labels" {
   }
 }
 
-group "default" { targets = ["ch03", "ch05"] }
+group "default" { targets = ["ch03", "ch04", "ch05"] }
 
 # --- chapter 3: a Node program ------------------------------------------------------------------
 group "ch03" { targets = ["ch03-web-ping", "ch03-web-ping-optimized"] }
@@ -46,6 +46,31 @@ target "ch03-web-ping-optimized" {
   dockerfile = "optimized.Dockerfile"
   tags       = tag("ch03-web-ping:optimized")
   labels     = labels("ch03-web-ping:optimized", "ch03-web-ping", "multi-stage: the same program, only what it needs")
+}
+
+# --- chapter 4: a Java program, up the ladder ------------------------------------------------------
+group "ch04" {
+  targets = ["ch04-multistage-single-stage", "ch04-multistage", "ch04-multistage-optimized"]
+}
+
+target "ch04-multistage-single-stage" {
+  context    = "ch04-multistage"
+  dockerfile = "single-stage.Dockerfile"
+  tags       = tag("ch04-multistage:single-stage")
+  labels     = labels("ch04-multistage:single-stage", "ch04-multistage", "what people did before: JDK, Maven and sources in the final image")
+}
+
+target "ch04-multistage" {
+  context = "ch04-multistage"
+  tags    = tag("ch04-multistage")
+  labels  = labels("ch04-multistage", "ch04-multistage", "two stages: build with Maven, run with a JRE")
+}
+
+target "ch04-multistage-optimized" {
+  context    = "ch04-multistage"
+  dockerfile = "optimized.Dockerfile"
+  tags       = tag("ch04-multistage:optimized")
+  labels     = labels("ch04-multistage:optimized", "ch04-multistage", "custom runtime, layered application, start-up archive")
 }
 
 # --- chapter 5: a cropper and a gallery, two images of one Dockerfile ----------------------------
@@ -101,7 +126,7 @@ target "ch05-server-optimized" {
 }
 
 # --- what only tests need -----------------------------------------------------------------------
-group "tests" { targets = ["test-browser", "test-load"] }
+group "tests" { targets = ["test-browser", "test-load", "test-nasa"] }
 
 target "test-browser" {
   context = "tests/images/browser"
@@ -113,6 +138,12 @@ target "test-load" {
   context = "tests/images/load"
   tags    = tag("test-load")
   labels  = labels("test-load", "tests/images/load", "a load generator, for tests of servers")
+}
+
+target "test-nasa" {
+  context = "tests/images/nasa"
+  tags    = tag("test-nasa")
+  labels  = labels("test-nasa", "tests/images/nasa", "NASA's picture service, with answers that tests script")
 }
 
 # --- stand-ins for the official base images (base-images/README.md) -----------------------------
