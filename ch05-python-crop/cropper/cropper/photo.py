@@ -11,15 +11,16 @@ from PIL import Image, ImageCms
 from cropper.metadata import ORIENTATION, BrokenPicture, strip
 
 CROP_FORMATS = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-MAX_MEMORY = 384 * 2**20  # Bytes that decoding one photo may take.
+MAX_MEMORY = 376 * 2**20  # Bytes that one photo may take. With Python and OpenCV a worker stays below 512 MiB.
 MAX_PIXELS_PER_BYTE, SMALL_ENOUGH = 500, 4_000_000  # Photos have about 5 pixels per byte, an empty page some 300.
 
 # Pixels are checked against MAX_MEMORY as soon as a file's header is read. Pillow's own check knows nothing of formats.
 Image.MAX_IMAGE_PIXELS = None
 
-# Bytes of memory per pixel that each decoder and the steps after it take, rounded up from measured peaks.
-_BYTES_PER_PIXEL = {"JPEG": 4, "PNG": 8, "GIF": 8, "WEBP": 16, "AVIF": 16}
-_PROGRESSIVE_BYTES_PER_PIXEL = 6  # A progressive JPEG is kept whole as coefficients, however small the decode.
+# Bytes of memory per pixel that each decoder and the steps after it take: measured peaks, rounded up.
+_BYTES_PER_PIXEL = {"JPEG": 4, "PNG": 5, "GIF": 5, "WEBP": 16, "AVIF": 12}
+_BYTES_PER_PIXEL_WITH_ALPHA = 9  # Of PNG and GIF: averaging needs a second copy, with the colors weighted.
+_BYTES_PER_PIXEL_PROGRESSIVE = 6  # A progressive JPEG is kept whole as coefficients, however small the decode.
 # What browsers show. Pillow reads more formats, some of them dangerous (EPS runs programs).
 _STARTS = {
     kind: re.compile(start, re.DOTALL)
@@ -184,11 +185,16 @@ def _decode(data, kind, scale):
     """
     picture = _open(data, kind)
     width, height = picture.size
-    fixed = width * height * _PROGRESSIVE_BYTES_PER_PIXEL if "progressive" in picture.info else 0
+    each = _BYTES_PER_PIXEL[kind]
+    if picture.has_transparency_data:
+        each = max(each, _BYTES_PER_PIXEL_WITH_ALPHA)
+    fixed = 2 * len(data)  # The file as it was and without its metadata.
+    if "progressive" in picture.info:
+        fixed += width * height * _BYTES_PER_PIXEL_PROGRESSIVE
     divisors = _JPEG_SCALES if kind == "JPEG" else (1,)
     coarse_enough = max(divisor for divisor in divisors if divisor * scale <= 1)
     for divisor in divisors:
-        memory = fixed + width * height * _BYTES_PER_PIXEL[kind] // divisor**2
+        memory = fixed + width * height * each // divisor**2
         if divisor >= coarse_enough and memory <= MAX_MEMORY:
             break
     else:

@@ -188,7 +188,7 @@ def test_the_crop_is_of_good_quality_and_of_reasonable_size():
 
 def test_little_memory_gives_a_smaller_crop_or_a_refusal(monkeypatch):
     jpeg, png = (hostile.encoded(scene(2000, 1600), format) for format in ("JPEG", "PNG"))
-    monkeypatch.setattr(photo, "MAX_MEMORY", 1_000_000)  # Enough for 500 by 400 pixels.
+    monkeypatch.setattr(photo, "MAX_MEMORY", 2 * len(jpeg) + 900_000)  # Enough for 500 by 400 pixels.
     assert crop_of(jpeg)[1].size == (400, 400)
     assert crop_of(jpeg, width=200, height=200)[1].size == (200, 200)
     for data in (png, hostile.encoded(scene(2000, 1600), "JPEG", progressive=True)):
