@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import time
 import urllib.request
+import uuid
 from datetime import datetime
 
 import pytest
@@ -173,7 +174,8 @@ PROGRAMS = {"cropper": "cropper/cropper/__init__.py", "server": "server/gallery/
 
 def change(source):
     """Return a function that changes one line of a source file in a copy of the chapter."""
-    return lambda copy: (copy / source).write_text((copy / source).read_text() + "\nCHANGED = True\n")
+    # Another change each time, or a second run would find the first one's result in the cache.
+    return lambda copy: (copy / source).write_text((copy / source).read_text() + f"\nCHANGED = '{uuid.uuid4()}'\n")
 
 
 @pytest.mark.parametrize("target", PROGRAMS)
