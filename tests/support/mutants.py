@@ -4,8 +4,8 @@
   .venv/bin/python -m tests.support.mutants ch03-web-ping/Dockerfile ...      those of some Dockerfiles
 
 A mutant is built in a copy of the repo and the chapter's own tests run there, the one that caught it last
-time first. It is caught when the build or a test fails. What nothing catches is a survivor, unless
-tests/mutants-equivalent.json gives the reason why nothing can.
+time first. It is caught when the build or a test fails. What nothing catches is a survivor, unless the
+image is the same (files and settings) and tests/mutants-equivalent.json gives the reason why that is right.
 """
 import concurrent.futures
 import dataclasses
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -266,10 +267,16 @@ class Workshop:
         if match := re.search(r"^(?:FAILED|ERROR) (\S+?::[^\n]*?)(?: - (.*))?$", done.stdout, re.M):
             message = next((p.get("message", "") for c in ElementTree.parse(report).getroot().iter("testcase")
                             for p in [*c.findall("failure"), *c.findall("error")]), match[2] or "")
-            return match[1].strip(), " ".join(message.split())[:300]
+            return match[1].strip(), first_words(message)
         if done.returncode == 4 and len(tests) == 1:
             return None  # the test that caught it last time is gone
         raise RuntimeError(f"pytest could not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def first_words(message):
+    """Return what a failed assertion says before pytest's own explanation, or nothing."""
+    said = " ".join(message.split()).removeprefix("AssertionError: ")
+    return re.split(r"(?:^| )assert ", said)[0].strip()[:300]
 
 
 def build_error(log):
@@ -277,6 +284,10 @@ def build_error(log):
     printed = re.findall(r"^ > .*:\n((?:.*\n)*?)------$", log, re.M)
     reason = (re.findall(r"^ERROR: (?:target [\w-]+: )?(?:failed to solve: )?(.*)", log, re.M) or ["?"])[-1]
     words = re.sub(r"^[\d.]+ ", "", printed[-1].strip().splitlines()[-1]) if printed and printed[-1].strip() else ""
+    # Without names that differ on every machine and every run.
+    for pattern, new in ((r".*failed to walk \S+buildkit-mount\d+(/\S*): lstat.*", r'"\1": not found'), (r'.*calculate checksum of ref \S+: ("[^"]+": not found)', r"\1"),
+                         (r".*/overlay2/\w+/merged", "cannot copy to "), (r".*failed to resolve source metadata for docker\.io/library/(\w+):latest:.*", r"there is no stage or image \1")):
+        reason = re.sub(pattern, new, reason)
     return (words or reason)[:300]
 
 
@@ -305,9 +316,13 @@ def contents(image):
 
 # --- trying all -----------------------------------------------------------------------------------------------
 
-def run(chosen, workers=2, known=None, report=print):
-    """Try mutants on a few copies of the repo side by side; return their Verdicts in order. known: {key: test that caught it}."""
-    known, equivalent, verdicts = known or {}, json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}, []
+def run(chosen, workers=2, report=print, keep=lambda verdicts: None):
+    """Try mutants on a few copies of the repo side by side; return their Verdicts in order.
+
+    report gets a line for each, keep each Verdict in a list, as soon as it is there.
+    """
+    known = {k: v["by"] for k, v in results().items()}
+    lock, equivalent, verdicts = threading.Lock(), json.loads(EQUIVALENT.read_text()) if EQUIVALENT.exists() else {}, []
     with tempfile.TemporaryDirectory() as folder:
         free = queue.SimpleQueue()
         for number in range(workers):
@@ -321,10 +336,13 @@ def run(chosen, workers=2, known=None, report=print):
                 verdict = Verdict(mutant, "survived", "", f"could not be judged: {error}")
             finally:
                 free.put(workshop)
-            if verdict.outcome == "survived" and mutant.key in equivalent:
-                verdict.outcome, verdict.said = "equivalent", equivalent[mutant.key]
+            reason = next((r for pattern, r in equivalent.items() if re.fullmatch(pattern, mutant.key)), None)
+            if verdict.said == "same image" and reason:
+                verdict.outcome, verdict.said = "equivalent", reason
             report(f"{verdict.outcome:10} {verdict.seconds:5.1f} s  {mutant.file}:{mutant.line}  {mutant.rule}: {mutant.change}\n"
                    f"           {verdict.by}  {verdict.said}")
+            with lock:
+                keep([verdict])
             return verdict
 
         try:
@@ -336,11 +354,15 @@ def run(chosen, workers=2, known=None, report=print):
     return verdicts
 
 
+def results():
+    """Return what is stored: {key: {"outcome", "by", "said"}}."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
 def store(verdicts):
-    """Write what was learned into tests/mutants.json; entries of Dockerfiles that were not tried stay."""
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    tried = {v.mutant.file for v in verdicts}
-    kept = {k: v for k, v in kept.items() if k.partition(": ")[0] not in tried}
+    """Write what was learned into tests/mutants.json; entries of mutants that exist no more go."""
+    exist = {m.key for m in everything()}
+    kept = {k: v for k, v in results().items() if k in exist}
     kept.update({v.mutant.key: {"outcome": v.outcome, "by": v.by, "said": v.said} for v in verdicts})
     RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -349,9 +371,7 @@ def main(files):
     """Try the mutants of some Dockerfiles, or of all; store the verdicts; return 1 if there are survivors."""
     chosen = [m for m in everything() if not files or m.file in files]
     began = time.monotonic()
-    known = {k: v["by"] for k, v in json.loads(RESULTS.read_text()).items()} if RESULTS.exists() else {}
-    verdicts = run(chosen, known=known, report=lambda line: print(line, flush=True))
-    store(verdicts)
+    verdicts = run(chosen, report=lambda line: print(line, flush=True), keep=store)
     survivors = [v for v in verdicts if v.outcome == "survived"]
     for v in survivors:
         print(f"SURVIVED  {v.mutant.file}:{v.mutant.line}  {v.mutant.rule}: {v.mutant.change}  ({v.said})")

@@ -1,0 +1,38 @@
+"""The generated part "without": what fails when a line of a Dockerfile is missing, from tests/mutants.json."""
+import re
+
+from . import ROOT, generated, mutants
+
+
+@generated.part("without")
+def without(folder, argument):
+    """A table of a Dockerfile's lines, each with what its deletion breaks."""
+    stored, rows, stage = mutants.results(), [], None
+    found = mutants.mutants(str((folder / argument).relative_to(ROOT)))
+    several = len({m.stage for m in found}) > 1
+    for mutant in found:
+        if mutant.rule == "delete":
+            if several and mutant.stage != stage:
+                stage = mutant.stage
+                rows.append(f"| | **stage {stage}** | |")
+            rows.append(f"| {mutant.line} | {code(mutant.change)} | {words(stored.get(mutant.key))} |")
+    return "\n".join(["| line | instruction | without it |", "|---|---|---|", *rows])
+
+
+def code(text):
+    """Return text as code in a table's cell."""
+    return "`" + text.replace("|", "\\|").replace("`", "'") + "`"
+
+
+def words(result):
+    """Return in a learner's words what happened to a mutant."""
+    if result is None:
+        return "not tried yet"
+    if result["outcome"] == "equivalent":
+        return "The image is the same. " + result["said"]
+    if result["outcome"] == "survived":
+        return "no test minds"
+    if result["by"] == "the build":
+        return "The build fails: " + code(result["said"])
+    name = re.sub(r"\[.*", "", result["by"].rpartition("::")[2]).removeprefix("test_").replace("_s_", "'s ").replace("_", " ")
+    return f"The test “{name}” fails" + (f": {result['said']}" if result["said"] else ".")
