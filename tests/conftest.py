@@ -12,6 +12,8 @@ from tests.support import engine, images
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true",
                      help="also run the long tests: benchmarks and many repetitions")
+    parser.addoption("--mutants", action="store_true",
+                     help="only try all mutants of all Dockerfiles: up to 20 minutes")
 
 
 def pytest_configure(config):
@@ -29,6 +31,8 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    if config.option.mutants:
+        items[:] = [item for item in items if item.path.name == "test_mutants.py"]
     skip_long = pytest.mark.skip(reason="long: runs with --full")
     skip_internet = pytest.mark.skip(reason="needs the internet, and there is none here")
     online = None
