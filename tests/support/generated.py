@@ -173,6 +173,9 @@ def main():
         sys.exit(f"error: {error}")
 
 
+from . import without  # noqa: E402, F401  a module with a part of its own; it needs the names above
+
+
 if __name__ == "__main__":
     # Under its own name, which modules with further parts import it by; here it is __main__.
     from tests.support import generated
