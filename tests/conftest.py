@@ -87,12 +87,13 @@ def starter(request):
     """Return a function that starts containers, which are removed when the fixture's scope ends."""
 
     def start(image_id, *args, env=None, network=None, alias=None, hardened=False, wait=None, ports=(), volumes=None,
-              tmpfs=(), **kwargs):
+              tmpfs=None, **kwargs):
         """Start a container of image_id with the command args, and return its DockerContainer.
 
         hardened: read-only root, no capabilities, no new privileges. wait: a testcontainers wait
         strategy. ports: container ports to publish on a free port (get_exposed_port tells which).
-        volumes: {path here or volume name: (path there, "ro" or "rw")}. tmpfs: folders kept in memory.
+        volumes: {path here or volume name: (path there, "ro" or "rw")}. tmpfs: {path there: options such
+        as "size=8m", or None}, folders in memory.
         Other keywords go to docker-py's containers.run.
         """
         container = DockerContainer(image_id)
@@ -108,8 +109,8 @@ def starter(request):
             container.with_exposed_ports(*ports)
         for source, (path, mode) in (volumes or {}).items():
             container.with_volume_mapping(source, path, mode)
-        for path in tmpfs:
-            container.with_tmpfs_mount(path)
+        for path, size in (tmpfs or {}).items():
+            container.with_tmpfs_mount(path, size)
         if hardened:
             kwargs = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"], **kwargs}
         kwargs["labels"] = {**engine.RUN_LABELS, **kwargs.get("labels", {})}

@@ -152,7 +152,7 @@ def upload_until(stopped, gallery, seed, sent, acknowledged):
     number = 0
     while not stopped.is_set():
         number += 1
-        original, cropped = picture(200, 150, f"{seed} {number}"), picture(60, 60, f"crop {seed} {number}")
+        original, cropped = picture(640, 480, f"{seed} {number}"), picture(60, 60, f"crop {seed} {number}")
         key = hashlib.sha256(original).hexdigest()
         sent[key] = original, cropped
         try:
@@ -265,6 +265,48 @@ def drip(connections, finished):
     while not finished.wait(1):
         for connection in connections:
             connection.sendall(b"x")  # fails if the server has closed the connection
+
+
+def test_a_crowd_of_uploaders_is_served_in_turn(new_gallery):
+    """More uploads at once than it works on: the others are told to come back, and those who look do not wait."""
+    gallery = new_gallery()
+    answers = []
+
+    def insist(number):
+        session, original = requests.Session(), picture(800, 600, number)
+        while True:
+            answer = gallery.upload(original, name=f"{number}.png", session=session)
+            answers.append(answer.status_code)
+            if answer.status_code != 503:
+                return
+            assert answer.headers["Retry-After"] == "1"
+            time.sleep(0.1)
+
+    uploaders = [threading.Thread(target=insist, args=(number,)) for number in range(40)]
+    for uploader in uploaders:
+        uploader.start()
+    while any(uploader.is_alive() for uploader in uploaders):
+        assert gallery.get("/").status_code == 200
+    assert answers.count(201) == 40 and set(answers) <= {201, 503}
+    assert gallery.json()["total"] == 40
+
+
+def test_a_full_disk_stops_uploads_and_nothing_else(new_gallery):
+    gallery = new_gallery(tmpfs={"/data": "size=8m,mode=1777"})
+    stored = 0
+    for number in range(40):
+        try:
+            answer = gallery.upload(picture(640, 480, number), name=f"{number}.png")
+        except requests.ConnectionError:  # the body itself did not fit
+            continue
+        assert answer.status_code in (201, 507)
+        stored += answer.status_code == 201
+    assert 2 < stored < 40
+    photos = listed(gallery)
+    assert len(photos) == stored
+    for photo in photos.values():
+        assert len(gallery.get(photo["original"]["url"]).content) == photo["original"]["bytes"]
+    assert gallery.python("import os; print(os.listdir('/data/incoming'))").strip() == "[]"
 
 
 # --- many photos ------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Gallery:
         secret.chmod(0o644)
         kwargs.setdefault("hardened", True)
         self.container = start(
-            image_id, ports=(8080,), tmpfs=["/tmp"], wait=HealthcheckWaitStrategy(),
+            image_id, ports=(8080,), tmpfs={"/tmp": None, **kwargs.pop("tmpfs", {})}, wait=HealthcheckWaitStrategy(),
             volumes={secret.resolve(): ("/run/secrets/upload_token", "ro")}, **kwargs)
         self.session = requests.Session()
         self.locate()

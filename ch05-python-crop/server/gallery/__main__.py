@@ -85,8 +85,9 @@ def main() -> int:
         server = waitress.server.create_server(
             app,
             listen=f"0.0.0.0:{settings.port}",
-            # A slow uploader or viewer takes a connection, not a thread; so there are many of the first ...
-            connection_limit=1000,
+            # A slow uploader or viewer takes a connection, not a thread; so there are many of the first (with a
+            # file for each one's body they stay below 1,024, which is as many as a process may have open) ...
+            connection_limit=500,
             asyncore_use_poll=True,
             # ... and few of the second: four more than can be busy with uploads.
             threads=UPLOADS_AT_ONCE + 4,
