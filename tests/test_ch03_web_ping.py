@@ -97,6 +97,11 @@ def test_command_is_node_itself_not_a_shell(web_ping, inspect):
         "CMD must be in exec form: through a shell, docker stop's signal does not reach node")
 
 
+def test_optimized_says_where_its_programs_are(image, inspect):
+    assert "PATH=/usr/local/bin" in inspect(image(OPTIMIZED))["Config"]["Env"], (
+        "an empty file system comes without PATH; Docker then makes one up, and other engines need not")
+
+
 def test_user_is_not_root(web_ping, inspect):
     assert inspect(web_ping)["Config"]["User"] in ("node", "1000:1000"), "web-ping would run as root"
 
@@ -272,6 +277,15 @@ def change_one_line(folder):
     app.write_text(app.read_text().replace("'no network'", f"'no network {uuid.uuid4()}'"))
 
 
+def test_a_failing_unit_test_means_no_image(rebuild):
+    def break_it(folder):
+        app = folder / "app.js"
+        app.write_text(app.read_text().replace("Math.min(this.#least, ms)", "0"))
+
+    with pytest.raises(AssertionError, match="statistics count every outcome"):
+        rebuild("ch03-web-ping", "optimized.Dockerfile", edit=break_it)
+
+
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "optimized.Dockerfile"])
 def test_a_changed_source_line_reruns_only_what_comes_after_it(rebuild, dockerfile):
     ran = steps_that_ran(rebuild("ch03-web-ping", dockerfile, edit=change_one_line))
@@ -287,12 +301,3 @@ def test_other_files_do_not_rerun_anything(rebuild):
 
     ran = steps_that_ran(rebuild("ch03-web-ping", "optimized.Dockerfile", edit=add_files))
     assert not ran, "without .dockerignore, files that are no part of the program get into the build"
-
-
-def test_a_failing_unit_test_means_no_image(rebuild):
-    def break_it(folder):
-        app = folder / "app.js"
-        app.write_text(app.read_text().replace("Math.min(this.#least, ms)", "0"))
-
-    with pytest.raises(AssertionError, match="statistics count every outcome"):
-        rebuild("ch03-web-ping", "optimized.Dockerfile", edit=break_it)
