@@ -109,7 +109,7 @@ def share(folder, argument):
 # --- Writing and checking --------------------------------------------------------------------------
 def readmes():
     """Return the README files of the repo."""
-    return sorted(path for path in [ROOT / "README.md", *ROOT.glob("*/README.md")] if path.exists())
+    return sorted(path for path in [ROOT / "README.md", ROOT / "tests/mistakes/README.md", *ROOT.glob("*/README.md")] if path.exists())
 
 
 def parts(path):

@@ -1,7 +1,7 @@
-"""The generated part "without": what fails when a line of a Dockerfile is missing, from tests/mutants.json."""
+"""Generated parts: what fails when a line of a Dockerfile is missing (tests/mutants.json), and the list of mistakes."""
 import re
 
-from . import ROOT, generated, mutants
+from . import ROOT, generated, mistakes, mutants
 
 
 @generated.part("without")
@@ -36,3 +36,11 @@ def words(result):
         return "The build fails: " + code(result["said"])
     name = re.sub(r"\[.*", "", result["by"].rpartition("::")[2]).removeprefix("test_").replace("_s_", "'s ").replace("_", " ")
     return f"The test “{name}” fails" + (f": {result['said']}" if result["said"] else ".")
+
+
+@generated.part("mistakes")
+def gallery(folder, argument):
+    """A table of the gallery: each mistake with its symptom."""
+    rows = [f"| [{name}]({name}/{mistakes.subject(name)}) | {story['Mistake']} | {' '.join(story['Symptom'].split())} |"
+            for name in mistakes.names() for story in [mistakes.story(name)]]
+    return "\n".join([f"| folder ({len(rows)}) | mistake | what you see |", "|---|---|---|", *rows])
