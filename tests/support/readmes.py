@@ -146,7 +146,7 @@ class Failed(Exception):
         # A line that agrees with its counterpart (through a wildcard, say) is no part of the diff.
         expected = [next((a for a in actual if e.strip() != "..." and line_agrees(e, a)), e) for e in expected]
         diff = difflib.unified_diff(expected, actual, f"{path.name}, what it says", "what the command printed", lineterm="")
-        super().__init__("\n".join([f"{path}:{line}: {reason}", f"$ {command}", *diff]))
+        super().__init__("\n".join([f"{path}:{line}: {reason}", *([f"$ {command}"] if command else []), *diff]))
 
 
 class Shell:
@@ -213,31 +213,46 @@ class Traces:
         return ["--label", f"{engine.RUN_LABEL}={os.getpid()}", "--label", f"{LABEL}={self.name}"]
 
     def remove(self):
-        """Remove it all; tags that the run moved to images of its own go back to where they were."""
+        """Remove it all, and return what it was, as a list of texts.
+
+        Tags that the run moved to images of its own go back to where they were.
+        """
+        found = []
         for label in (f"label={LABEL}={self.name}", f"label=com.docker.compose.project={self.compose_project}"):
-            self.all("container", label, "rm", "-f", "-v", listing=("-a",))
-            self.all("network", label, "rm")
-            self.all("volume", label, "rm")
+            found += self.all("container", label, "rm", "-f", "-v", listing=("-a",))
+            found += self.all("network", label, "rm")
+            found += self.all("volume", label, "rm")
             for image in docker("image", "ls", "-a", "-q", "--no-trunc", "--filter", label).stdout.split():
-                self.forget(image)
+                found += self.forget(image)
         # "docker container run -v photos:/photos" makes a volume without a label.
         for volume in set(docker("volume", "ls", "-q").stdout.split()) - self.volumes:
             if re.search(rf"\b{re.escape(volume)}\b", self.text):
                 docker("volume", "rm", volume, check=False)
+                found.append(f"volume {volume}")
+        return found
 
     def all(self, kind, label, *remove, listing=()):
-        for ident in docker(kind, "ls", "-q", *listing, "--filter", label).stdout.split():
-            docker(kind, *remove, ident, check=False)
+        """Remove all of a kind that have a label; return their names."""
+        name = "Names" if kind == "container" else "Name"
+        names = docker(kind, "ls", *listing, "--filter", label, "--format", f"{{{{.{name}}}}}").stdout.split()
+        for one in names:
+            docker(kind, *remove, one, check=False)
+        return [f"{kind} {one}" for one in names]
 
     def forget(self, image):
+        """Remove an image, or move its tags back; return the tags that were new."""
         inspected = docker("image", "inspect", image, check=False)
         if inspected.returncode:  # the same image under another tag is gone with the first
-            return
+            return []
+        new = []
         for tag in json.loads(inspected.stdout)[0]["RepoTags"]:
-            back = tag in self.tags and docker("tag", self.tags[tag], tag, check=False).returncode == 0
-            if not back:
-                docker("image", "rm", tag, check=False)
+            if tag not in self.tags:
+                new.append(f"image {tag}")
+            elif docker("tag", self.tags[tag], tag, check=False).returncode == 0:
+                continue
+            docker("image", "rm", tag, check=False)
         docker("image", "rm", image, check=False)
+        return new
 
 
 def pytest_collect_file(file_path, parent):
@@ -259,6 +274,8 @@ class Readme(pytest.File):
             if "skip" in block.directives:
                 item.add_marker(pytest.mark.skip(reason=f"{self.path.name}:{block.line}: {block.directives['skip']}"))
             yield item
+        if found:
+            yield CleanUp.from_parent(self, name="its clean-up leaves nothing behind")
 
     def setup(self):
         self.failed = self.problem = self.shell = None
@@ -297,7 +314,14 @@ class Readme(pytest.File):
             self.temporary.cleanup()
 
 
-class Example(pytest.Item):
+class Lesson(pytest.Item):
+    """A test made of a README; Failed says all there is to say, without a traceback."""
+
+    def repr_failure(self, excinfo, style=None):
+        return str(excinfo.value) if isinstance(excinfo.value, Failed) else super().repr_failure(excinfo, style)
+
+
+class Example(Lesson):
     """One console block."""
 
     def runtest(self):
@@ -340,18 +364,27 @@ class Example(pytest.Item):
         line = command.line if reason else command.line + command.text.count("\n") + 1 + wrong
         raise Failed(self.path, line, command.text, reason or "the output is another", expected, actual)
 
-    def repr_failure(self, excinfo, style=None):
-        if isinstance(excinfo.value, Failed):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
-
     def reportinfo(self):
         return self.path, self.block.line - 1, self.name
 
 
+class CleanUp(Lesson):
+    """After the last block: what the lesson made on the Docker engine, it also tells the learner to remove."""
+
+    def runtest(self):
+        if self.parent.failed:
+            pytest.skip(self.parent.failed)
+        if left := self.parent.traces.remove():
+            raise Failed(self.path, len(self.parent.traces.text.splitlines()), None, f"still there after the last block: {', '.join(left)}")
+
+    def reportinfo(self):
+        return self.path, None, self.name
+
+
 def clean(text):
-    """Return the lines of a text without empty lines at its end and spaces at theirs."""
-    lines = [line.rstrip() for line in text.splitlines()]
+    """Return the lines of a text without empty lines at its end, spaces at theirs, and a terminal's control sequences."""
+    # Compose 2.26 clears lines with one also where there is no terminal.
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", text).splitlines()]
     while lines and not lines[-1]:
         lines.pop()
     return lines
