@@ -154,7 +154,7 @@ def test_the_photo_page_tells_all(gallery, browser):
     assert browser.one("h1").text == photo["name"]
     assert browser.one(".note").text == "A note"
     details = browser.one(".details").text
-    for fact in ("around the center", "1600 × 500", "500 × 500 at 1100, 0", "240 × 240", "UTC", photo["id"][:20]):
+    for fact in ("Mode\ncenter", "1600 × 500", "500 × 500 at 1100, 0", "240 × 240", "UTC", photo["id"][:20]):
         assert fact in details
     frame = browser.one(".crop-frame")
     assert frame.is_displayed()
