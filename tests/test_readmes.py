@@ -81,7 +81,7 @@ def test_a_block_that_prints_something_else_fails_with_file_line_and_diff(lesson
     assert process.returncode == 1
     assert f"{tmp_path}/README.md:6: the output is another\n$ printf 'one\\ntwo\\n'\n" in printed
     assert "-three\n+two" in printed
-    assert "1 failed, 1 passed, 1 skipped" in printed, "the later block is skipped, the one with 'finally' runs"
+    assert "1 failed, 1 passed, 2 skipped" in printed, "the later block is skipped, the one with 'finally' runs"
     assert "blocks of README files: 2 run, 1 skipped" in printed
 
 
@@ -112,13 +112,23 @@ def test_nothing_stays_behind(lesson, tmp_path, last):
             until(lambda: docker("volume", "ls", "-q", "--filter", f"name={name}-auto").stdout, 30, message="the lesson did not run")
             process.send_signal(signal.SIGINT)
         printed, _ = process.communicate(timeout=60)
-        assert process.returncode == {"true": 0, "false": 1, "interrupt": 2}[last], printed
+        assert process.returncode == (2 if last == "interrupt" else 1), printed
+        if last == "true":  # the lesson should have told how to remove it
+            assert "README.md:17: still there after the last block: container " in printed
+            assert f"container {name}, network {name}, volume {name}, image {name}:latest, volume {name}-auto" in printed
         mine = docker("image", "inspect", f"{name}-mine", "debian:trixie-slim", "--format", "{{.Id}}").stdout.split()
         assert mine[0] == mine[1], "a tag that was there before the lesson is where it was"
         docker("image", "rm", f"{name}-mine")
         assert not left_behind(name)
     finally:
         docker("image", "rm", f"{name}-mine", check=False)
+
+
+def test_a_lesson_that_cleans_up_passes(lesson):
+    name = f"lesson-{os.getpid()}-clean"
+    printed, _ = lesson(f"```console\n$ docker container run --name {name} debian:trixie-slim true\n$ docker container rm {name}\n{name}\n```\n"
+                        ).communicate(timeout=60)
+    assert "2 passed" in printed and "blocks of README files: 1 run, 0 skipped" in printed
 
 
 def test_a_container_of_the_learners_is_not_touched(lesson):
