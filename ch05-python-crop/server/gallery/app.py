@@ -45,6 +45,7 @@ def create_app(settings: Settings) -> Flask:
     )
     app.extensions["store"] = Store(settings.data_dir)
     app.extensions["door"] = Door(settings.upload_token_file)
+    app.extensions["pages"] = {}
     app.extensions["uploads"] = threading.BoundedSemaphore(UPLOADS_AT_ONCE)
     app.json.sort_keys = False
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}

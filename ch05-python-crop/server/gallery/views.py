@@ -19,6 +19,9 @@ from .store import name_of
 PAGE = 24
 """Photos on a page: divides by the 1, 2 or 3 columns that fit on common screens."""
 
+PAGES_KEPT = 32
+"""Pages that are kept once made, some 30 kB each: until another photo arrives, all who ask get the same."""
+
 blueprint = Blueprint("gallery", __name__)
 log = logging.getLogger(__name__)
 store = LocalProxy(lambda: current_app.extensions["store"])
@@ -56,22 +59,30 @@ def index():
     if request.if_none_match.contains_weak(tag):
         response = make_response("", 304)
     else:
-        photos = [_with_addresses(photo) for photo in store.page(top, PAGE)]
-        # As photos are numbered without gaps, the neighboring pages can be told without counting.
-        pages = {
-            "newer": _page_address(top + PAGE, count) if top <= count else None,
-            "older": _page_address(top - PAGE, count) if top - PAGE > 1 else None,
-        }
-        if as_json:
-            response = jsonify(photos=photos, total=count, **pages)
-        else:
-            response = make_response(
-                render_template(
-                    "gallery.html", photos=photos, total=count, first=count + 2 - top, uploads=uploads, **pages
-                )
-            )
+        made = current_app.extensions["pages"]
+        page = made.get((tag, top))
+        if page is None:
+            if len(made) >= PAGES_KEPT:
+                made.clear()
+            page = made[tag, top] = _make_page(top, count, uploads, as_json)
+        response = make_response(page)
+        response.mimetype = "application/json" if as_json else "text/html"
     response.set_etag(tag, weak=True)
     return response
+
+
+def _make_page(top, count, uploads, as_json):
+    photos = [_with_addresses(photo) for photo in store.page(top, PAGE)]
+    # As photos are numbered without gaps, the neighboring pages can be told without counting.
+    pages = {
+        "newer": _page_address(top + PAGE, count) if top <= count else None,
+        "older": _page_address(top - PAGE, count) if top - PAGE > 1 else None,
+    }
+    if as_json:
+        return current_app.json.dumps({"photos": photos, "total": count, **pages})
+    return render_template(
+        "gallery.html", photos=photos, total=count, first=count + 2 - top, uploads=uploads, **pages
+    )
 
 
 def _page_address(before, count):
