@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import math
 import os
+import queue
 import re
 import signal
 import sys
@@ -190,20 +191,20 @@ class Run:
             before = now
 
     def _batch(self, found):
-        named = set(self._options.photos)
-        work = {self._pool.submit(self._one, path, problem, path in named) for path, problem in found}
-        end = math.inf
-        with tqdm(total=len(work), unit="photo", disable=not sys.stderr.isatty() or not work) as bar:
-            while work and time.monotonic() < end:
-                done, work = concurrent.futures.wait(work, 0.2, concurrent.futures.FIRST_COMPLETED)
-                for future in done:
+        named, results, left, end = set(self._options.photos), queue.SimpleQueue(), len(found), math.inf
+        for path, problem in found:
+            self._pool.submit(lambda *args: results.put(self._one(*args)), path, problem, path in named)
+        with tqdm(total=left, unit="photo", disable=not sys.stderr.isatty() or not left) as bar:
+            while left and time.monotonic() < end:
+                with contextlib.suppress(queue.Empty):
+                    self._report(results.get(timeout=0.2), bar)
                     bar.update()
-                    self._report(future.result(), bar)
+                    left -= 1
                 if self.stop.is_set() and end == math.inf:
                     end = time.monotonic() + GRACE_SECONDS
-            if work:
-                self._hanging, self._status = True, max(self._status, SOME_FAILED)
-                self._counts["left"] += len(work)
+        if left:
+            self._hanging, self._status = True, max(self._status, SOME_FAILED)
+            self._counts["left"] += left
 
     def _one(self, path, problem, named):
         if self.stop.is_set():
@@ -222,8 +223,8 @@ class Run:
         except gallery.Refused as reason:
             self.stop.set()
             return Result(path, "refused", str(reason))
-        except OSError as error:
-            return Result(path, "failed", f"{error.filename}: {error.strerror}")
+        except Exception as error:  # A full disk, or a bug of ours: still the failure of this one photo only.
+            return Result(path, "failed", str(error) or type(error).__name__)
 
     def _crop(self, path, data):
         key = self._request.key(data)
