@@ -395,10 +395,11 @@ def test_under_load(new_gallery, image, start, network):
     for number in range(30):
         gallery.upload(picture(800, 600, number), picture(500, 500, number), box="[100, 0, 700, 600]")
     photo = gallery.json()["photos"][0]
-    gallery.memory()
-    for name, path in (("gallery", "/"), ("crop", photo["cropped"]["url"]), ("thumbnail", photo["original"]["thumbnail_url"])):
+    paths = {"gallery": "/", "crop": photo["cropped"]["url"], "thumbnail": photo["original"]["thumbnail_url"]}
+    for name, path in paths.items():
         before = gallery.memory()[0]
-        wrk = start(image("test-load"), "-t2", "-c50", "-d30s", "--latency", f"http://server:8080{path}", network=network)
+        wrk = start(image("test-load"), "-t2", "-c50", "-d30s", "--latency", f"http://server:8080{path}",
+                    network=network)
         wrk.get_wrapped_container().wait()
         report = wrk.get_logs()[0].decode()
         assert "Socket errors" not in report and "Non-2xx" not in report, report

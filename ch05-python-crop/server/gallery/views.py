@@ -184,19 +184,19 @@ def _take_in():
     created = {"id": key, "url": url_for(".photo", photo_id=key)}
     if store.find(key):
         return jsonify(created)
+    for which in ("original", "cropped"):
+        if which not in request.files:
+            abort(400, f"The form lacks the file {which!r}.")
     record = {
-        "name": _clean(request.files["original"].filename.rpartition("/")[2])[:255] if _has("original") else "",
+        "name": _clean(request.files["original"].filename.rpartition("/")[2])[:255],
         "mode": _field("mode", lambda text: text in ("center", "face"), "center or face"),
         "note": _clean(request.form.get("note", ""))[:500],
         "size": _field("size", lambda text: re.fullmatch("[1-9][0-9]{0,5}x[1-9][0-9]{0,5}", text), "like 500x500"),
-        "box": _field("box", _is_box, "a JSON list: left, top, right, bottom"),
+        "box": json.loads(_field("box", _is_box, "a JSON list: left, top, right, bottom")),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    record["box"] = json.loads(record["box"])
     contents = {}
     for which in ("original", "cropped"):
-        if not _has(which):
-            abort(400, f"The form lacks the file {which!r}.")
         stream = request.files[which].stream
         try:
             picture = pictures.examine(stream, current_app.config["MAX_PIXELS"])
@@ -223,10 +223,6 @@ def _take_in():
         return jsonify(created)  # the same photo came twice at the same time
     log.info("stored %s (%s, %s) as %s", record["name"], record["mode"], record["size"], key[:12])
     return jsonify(created), 201, {"Location": created["url"]}
-
-
-def _has(which):
-    return which in request.files
 
 
 def _field(name, good, wanted):

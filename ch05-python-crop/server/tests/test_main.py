@@ -114,7 +114,8 @@ def test_a_body_without_the_token_is_thrown_away(serve):
     server = serve()
     for token, held in (("wrong", 0), (TOKEN, 1_000_000)):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-            header = f"POST /photos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 1500000\r\n\r\n"
+            header = f"POST /photos HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+            header += "Content-Length: 1500000\r\n\r\n"
             connection.sendall(header.encode() + b"x" * 1_000_000)
             # The loop that reads from the connection also answers this, so afterwards most has been read.
             deadline = time.monotonic() + (5 if held else 0.5)
