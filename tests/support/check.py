@@ -87,7 +87,7 @@ def check(folder, file=None, target=None, build_args=(), secrets=()):
     findings = []
     try:
         built = build(folder, file, tag, options)
-        findings += rules.text_rules(parsed, stage, base_variables(parsed), values)
+        findings += rules.text_rules(parsed, stage, base_variables(parsed), values, asked_for(folder, parsed))
         if built.returncode:
             findings.append(build_failure(built.stderr, parsed, stage))
         else:
@@ -98,10 +98,10 @@ def check(folder, file=None, target=None, build_args=(), secrets=()):
                 findings += [dataclasses.replace(f, **service.where) if f.rule == "zombies" and service else f
                              for f in run_rules(tag, image, bool(service and service.init))]
             findings += no_dependency_cache(folder, file, parsed, options)
-        findings += hadolint(file)
+        findings += hadolint(file, parsed)
     finally:
         docker("image", "rm", tag, check=False)
-    return tidy(findings)
+    return tidy([dataclasses.replace(f, file=file.name) if f.file == "Dockerfile" else f for f in findings])
 
 
 def tidy(findings):
@@ -116,6 +116,14 @@ def tidy(findings):
 def build(folder, file, tag, options):
     """Build with plain progress; return the CompletedProcess."""
     return docker("buildx", "build", "--progress", "plain", "-t", tag, "-f", file, *options, folder, check=False, timeout=3600, cwd=folder)
+
+
+def asked_for(folder, parsed):
+    """Return the stages that a bake file, compose file, script or workflow here or in a folder above builds by name."""
+    folders = [folder, *list(folder.parents)[:2]]
+    patterns = ("docker-bake.*", "*compose*.y*ml", "Makefile", "*.sh", ".github/workflows/*.y*ml", ".gitlab-ci.yml")
+    text = "\n".join(p.read_text(errors="replace") for f in folders for pattern in patterns for p in f.glob(pattern) if p.is_file())
+    return [s for s in parsed.stages if s.name and re.search(rf"target[\"']?\s*[:=\s]\s*[\"']?{re.escape(s.name)}\b", text)]
 
 
 def base_variables(parsed):
@@ -191,13 +199,16 @@ def plain(text):
     return " ".join(re.sub(r"<<-?\s*[\"']?\w+.*", "<<", text, flags=re.S).split())
 
 
-def hadolint(file):
+def hadolint(file, parsed):
     """Yield what hadolint calls a warning or an error, matters of taste left out."""
+    scripts = {i.first for s in parsed.stages for i in s.instructions if i.cmd == "RUN" and "<<" in i.text}
     program = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([program, "--no-fail", "--no-color", "-f", "json", *(f"--ignore={r}" for r in UNASKED), file],
                           capture_output=True, text=True, cwd=file.parent)
     for found in json.loads(done.stdout or "[]"):
         if found["code"] == "DL4006":
+            if found["line"] in scripts:
+                continue  # a heredoc is a script of its own, with its own "set" and often no pipe that matters
             yield Finding("pipe-hides-failure", found["line"], "If a command before the last one of this pipe fails, the build goes on.",
                           "A pipe's exit status is that of its last command.", "Above it: SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]")
         elif found["level"] in ("error", "warning") and found["code"] != "DL1000":

@@ -45,9 +45,19 @@ def size(count):
 SECRET = re.compile(r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|API_?KEY|PRIVATE_KEY|ACCESS_KEY)$")
 
 
-def text_rules(dockerfile, target, base_env, build_args):
-    """Yield what the text alone shows. base_env: names that the base images set; build_args: from the command line."""
-    needed = target.needs()
+# A stage that is there to test, by its name or by what it runs.
+TESTING = re.compile(r"(?:^|[-_])(?:tests?|lint|checks?|verify)(?:$|[-_])")
+RUNS_TESTS = re.compile(r"\b(?:pytest|unittest|tox|ctest|jest|vitest|node \S*--test|(?:npm|pnpm|yarn)(?: run)? test|mvnw?\b.* (?:test|verify)"
+                        r"|(?:go|cargo|dotnet|make) (?:test|check))\b")
+
+
+def text_rules(dockerfile, target, base_env, build_args, asked=()):
+    """Yield what the text alone shows.
+
+    base_env: names that the base images set; build_args: from the command line; asked: stages that
+    something beside the Dockerfile builds by name.
+    """
+    needed = {n for stage in [target, *asked] for n in stage.needs()}
     for stage in dockerfile.stages:
         if stage.index not in needed:
             yield from skipped_tests(stage)
@@ -75,9 +85,8 @@ def last(instructions, cmd):
 
 
 def skipped_tests(stage):
-    tests = [i for i in stage.instructions if i.cmd == "RUN" and re.search(r"\b(test|tests|pytest|lint|check|verify|unittest|jest)\b", i.words)]
-    if re.search(r"test|lint|check|verify", stage.name) and stage.instructions or tests:
-        yield Finding("skipped-tests", stage.start.first, f"The stage {stage.name or stage.index} is never run: the final stage doesn't depend on it.",
+    if TESTING.search(stage.name) or any(i.cmd == "RUN" and RUNS_TESTS.search(i.words) for i in stage.instructions):
+        yield Finding("skipped-tests", stage.start.first, f"The stage {stage.name or stage.index} is never run: the final stage doesn't depend on it, and nothing here asks for it by name.",
                       "BuildKit builds only what the final stage needs, so these tests can fail without anyone noticing.",
                       f"Copy something from it, for example COPY --from={stage.name or stage.index} /passed /passed, "
                       "after RUN tests && touch /passed.")
