@@ -71,7 +71,7 @@ class Trial:
 
     def __exit__(self, *error):
         self.clean()
-        docker("image", "rm", "-f", self.tag, "moving-base", check=False)
+        docker("image", "rm", "-f", self.tag, *(["moving-base"] if "moving-base" in self.story.get("Before", "") else []), check=False)
 
     def clean(self):
         """Remove the containers, networks and volumes of this trial."""

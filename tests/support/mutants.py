@@ -369,7 +369,8 @@ def store(verdicts):
 
 def main(files):
     """Try the mutants of some Dockerfiles, or of all; store the verdicts; return 1 if there are survivors."""
-    chosen = [m for m in everything() if not files or m.file in files]
+    # The lower a line stands, the less has to be built again: quick verdicts first.
+    chosen = sorted((m for m in everything() if not files or m.file in files), key=lambda m: -m.line)
     began = time.monotonic()
     verdicts = run(chosen, report=lambda line: print(line, flush=True), keep=store)
     survivors = [v for v in verdicts if v.outcome == "survived"]

@@ -35,7 +35,9 @@ def words(result):
     if result["by"] == "the build":
         return "The build fails: " + code(result["said"])
     name = re.sub(r"\[.*", "", result["by"].rpartition("::")[2]).removeprefix("test_").replace("_s_", "'s ").replace("_", " ")
-    return f"The test “{name}” fails" + (f": {result['said']}" if result["said"] else ".")
+    # What Python says of its own accord, such as KeyError, tells a learner nothing.
+    said = "" if re.match(r"\w+Error\b", result["said"]) else result["said"]
+    return f"The test “{name}” fails" + (f": {said}" if said else ".")
 
 
 @generated.part("mistakes")

@@ -1,3 +1,5 @@
+# Before:  true
+# Try:     docker run --rm mistake
 # Says:    another base:
 FROM debian:trixie-slim
 USER nobody
