@@ -99,6 +99,22 @@ def test_each_image_holds_its_own_dependencies_only(rung, image, files):
     assert holds(files(image(SINGLE)), OPENCV, FLASK, PYTEST, TESTS, GCC) == {OPENCV, FLASK, PYTEST, TESTS, GCC}
 
 
+def test_each_image_holds_its_own_program(rung, image, files):
+    for name, package in (("ch05-cropper", "cropper"), ("ch05-server", "gallery")):
+        assert holds(files(image(name + rung)), rf"^/app/{package}/__main__\.pyc?$"), f"{name}: the program is not in it"
+
+
+def test_server_owns_its_data_folder(rung, image, files):
+    folder = files(image("ch05-server" + rung)).get("/data")
+    assert folder and folder.uid == 10001, "a new volume takes its owner from here: the server could not write into it"
+
+
+def test_optimized_images_have_a_folder_for_temporary_files_and_authorities(image, files):
+    for name in ("ch05-cropper:optimized", "ch05-server:optimized"):
+        assert files(image(name))["/tmp"].mode & 0o1777 == 0o1777, "an empty file system has none"
+        assert "/etc/ssl/certs/ca-certificates.crt" in files(image(name)), "https addresses could not be checked"
+
+
 def test_plain_images_have_no_build_tools(image, files):
     for name in ("ch05-cropper", "ch05-server"):
         assert not holds(files(image(name)), GCC, "/venv/bin/pip", r"/venv/.*/site-packages/pip/"), name

@@ -9,7 +9,13 @@ TIMED = re.compile(r"slower|faster|times_|memory|under_a_second|at_once")
 
 def pytest_collection_modifyitems(config, items):
     builds = os.environ.get("MUTANT") == "same image"
-    out = [i for i in items if TIMED.search(i.name) or "full" in i.keywords
-           or builds and not re.search(r"\b(re)?build", inspect.getsource(getattr(i, "function", i.__class__)))]
+    slow = [i for i in items if builds_something(i)]
+    out = [i for i in items if TIMED.search(i.name) or "full" in i.keywords or builds and i not in slow]
     config.hook.pytest_deselected(items=out)
-    items[:] = [i for i in items if i not in out]
+    # What builds once more comes last: it takes longest.
+    items[:] = sorted((i for i in items if i not in out), key=lambda i: i in slow)
+
+
+def builds_something(item):
+    """Tell whether a test builds an image once more. README blocks are told by their commands' own results."""
+    return bool(re.search(r"\brebuild\(|\bbuildx?\b", inspect.getsource(item.function))) if hasattr(item, "function") else True
