@@ -398,8 +398,9 @@ def test_under_load(new_gallery, image, start, network):
     paths = {"gallery": "/", "crop": photo["cropped"]["url"], "thumbnail": photo["original"]["thumbnail_url"]}
     for name, path in paths.items():
         before = gallery.memory()[0]
-        wrk = start(image("test-load"), "-t2", "-c50", "-d30s", "--latency", f"http://server:8080{path}",
-                    network=network)
+        # Its own 2 s until it calls an answer lost are soon over on a machine that is busy with other things.
+        options = ["-t2", "-c50", "-d30s", "--timeout", "10s", "--latency"]
+        wrk = start(image("test-load"), *options, f"http://server:8080{path}", network=network)
         wrk.get_wrapped_container().wait()
         report = wrk.get_logs()[0].decode()
         assert "Socket errors" not in report and "Non-2xx" not in report, report
