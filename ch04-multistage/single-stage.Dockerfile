@@ -14,6 +14,6 @@ EXPOSE 80
 # A number instead of a name, because the base image has no user for programs. Without this line: root.
 USER 10001:10001
 # The JDK checks whether the service is ready (HealthCheck.java): no curl needed.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=1s \
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=2s \
   CMD ["java", "-Xmx16m", "-cp", "/usr/src/iotd/target/classes", "iotd.HealthCheck"]
 ENTRYPOINT ["java", "-jar", "/usr/src/iotd/target/iotd-service-0.1.0.jar"]

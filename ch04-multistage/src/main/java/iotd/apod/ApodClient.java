@@ -24,15 +24,16 @@ public class ApodClient {
 
     private static final Duration LONGEST_WAIT = Duration.ofHours(1);
 
+    private final ApodProperties properties;
     private final RestClient rest;
     private final JsonMapper json;
-    private final ApodProperties properties;
     private final URI uri;
 
-    ApodClient(RestClient.Builder rest, JsonMapper json, ApodProperties properties) {
+    /** The properties come first, so that a wrong one is found before the HTTP client is made with it. */
+    ApodClient(ApodProperties properties, RestClient.Builder rest, JsonMapper json) {
+        this.properties = properties;
         this.rest = rest.build();
         this.json = json;
-        this.properties = properties;
         this.uri = UriComponentsBuilder.fromUri(properties.url()).queryParam("thumbs", true).build().toUri();
     }
 

@@ -30,13 +30,13 @@ class ImageController {
                 .body(served.picture());
     }
 
-    /** 503 as problem+json, with Retry-After in seconds, when there is no picture to serve. */
+    /** 503 as problem+json, with Retry-After in seconds, rounded up, when there is no picture to serve. */
     @ExceptionHandler
     ResponseEntity<ProblemDetail> noPicture(ApodException e) {
         var problem = ProblemDetail.forStatusAndDetail(HttpStatus.SERVICE_UNAVAILABLE, e.getMessage());
         problem.setTitle("No picture of the day yet");
         return ResponseEntity.of(problem)
-                .header(HttpHeaders.RETRY_AFTER, Long.toString(e.retryAfter().toSeconds()))
+                .header(HttpHeaders.RETRY_AFTER, Long.toString(e.retryAfter().plusMillis(999).toSeconds()))
                 .build();
     }
 }

@@ -31,8 +31,8 @@ class ApodClientTest {
 
     private final RestClient.Builder rest = RestClient.builder();
     private final MockRestServiceServer nasa = MockRestServiceServer.bindTo(rest).build();
-    private final ApodClient client = new ApodClient(rest, new JsonMapper(), new ApodProperties(
-            URI.create("http://nasa/apod"), KEY, Duration.ofSeconds(1), Duration.ofHours(1), Duration.ofSeconds(10)));
+    private final ApodClient client = new ApodClient(new ApodProperties(URI.create("http://nasa/apod"), KEY,
+            Duration.ofSeconds(1), Duration.ofHours(1), Duration.ofSeconds(10)), rest, new JsonMapper());
 
     private void answer(ResponseCreator answer) {
         nasa.expect(requestTo("http://nasa/apod?thumbs=true")).andExpect(header("X-Api-Key", KEY)).andRespond(answer);
