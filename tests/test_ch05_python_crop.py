@@ -47,29 +47,41 @@ def test_user_has_a_number_and_no_rights(ours, inspect):
 def test_program_is_process_1_and_no_shell_stands_before_it(ours, inspect):
     name, config = ours[0], inspect(ours[1])["Config"]
     if "cropper" in name:
-        python, *rest = config["Entrypoint"]
+        python, *rest = config["Entrypoint"] or [""]
         assert rest == ["-m", "cropper"] and not config["Cmd"], "what follows the image's name must be crop's options"
     else:
-        python, *rest = config["Cmd"]
+        python, *rest = config["Cmd"] or [""]
         assert rest == ["-m", "gallery"] and not config["Entrypoint"], "docker stop's signal must reach Python"
     assert python in ("python", "python3")
 
 
+def settings(config, rung):
+    """Return an image's variables; checks those that both programs need."""
+    env = dict(pair.split("=", 1) for pair in config["Env"])
+    assert env.get("PYTHONUNBUFFERED") == "1", "log lines would wait in a buffer"
+    assert env.get("PYTHONPATH") == ("/app:/packages" if rung else "/app"), "Python would not find the program"
+    # An empty file system comes without PATH; Docker then makes one up, and other engines need not.
+    assert env.get("PATH", "").startswith("/usr/local/bin" if rung else "/venv/bin:"), "another Python would be found, or none"
+    return env
+
+
 def test_cropper_s_settings(rung, image, inspect):
     config = inspect(image("ch05-cropper" + rung))["Config"]
-    env = dict(pair.split("=", 1) for pair in config["Env"])
-    assert (env["PHOTOS"], env["PYTHONUNBUFFERED"]) == ("/photos", "1")
+    env = settings(config, rung)
+    assert env.get("PHOTOS") == "/photos", "crop would have no photos unless you name some"
+    if rung:
+        assert env.get("SSL_CERT_FILE") == "/etc/ssl/certs/ca-certificates.crt", "https addresses could not be checked"
     assert not {"ExposedPorts", "Volumes", "Healthcheck"} & {key for key, value in config.items() if value}, (
         "a program that ends has no port, no data and no health")
 
 
 def test_server_s_settings(rung, image, inspect):
     config = inspect(image("ch05-server" + rung))["Config"]
-    env = dict(pair.split("=", 1) for pair in config["Env"])
-    assert env["PYTHONUNBUFFERED"] == "1", "log lines would wait in a buffer"
-    assert list(config["ExposedPorts"]) == ["8080/tcp"]
-    assert list(config["Volumes"]) == ["/data"]
-    health = config["Healthcheck"]
+    settings(config, rung)
+    assert list(config.get("ExposedPorts") or ()) == ["8080/tcp"], "nobody could see which port it serves"
+    assert list(config["Volumes"] or ()) == ["/data"], "the photos would be gone with the container"
+    health = config.get("Healthcheck")
+    assert health, "nobody would notice that the server hangs"
     assert health["Test"][0] == "CMD" and health["Test"][2:] == ["-m", "gallery.health"], "it needs no shell and no curl"
     assert health["StartInterval"] <= 1_000_000_000, "whoever waits for the server would wait longer than needed"
     assert health["StartPeriod"] >= 10 * health["StartInterval"] and health["Timeout"] <= 5_000_000_000
