@@ -72,6 +72,14 @@ def test_named_files(crop, tmp_path):
     assert any("missing: there is no such file or folder" in line for line in lines)
 
 
+def test_a_named_pipe_does_not_hold_it_up(crop, tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("/dev/zero")
+    status, lines, _ = crop(tmp_path / "pipe.jpg", tmp_path / "link.jpg", "--out", tmp_path / "out")
+    assert status == 1
+    assert [line.endswith(": not a regular file") for line in lines[:-1]] == [True, True]
+
+
 def test_an_empty_folder(crop, tmp_path):
     assert crop(tmp_path, "--out", tmp_path / "out")[:2] == (0, [f"nothing to crop: {tmp_path} holds no files"])
 

@@ -32,13 +32,13 @@ def backgrounds(dice):
 
 
 def compositions(portrait, count):
-    """Yield `count` JPEGs with the portrait's head pasted in, from a fifth to nearly all of the height, with the face's box."""
+    """Yield `count` JPEGs with the portrait's head pasted in, from a tenth to nearly all of the height, with the face's box."""
     dice = random.Random(11)
     head = Image.open(portrait).convert("RGB").crop(HEAD_AND_SHOULDERS)
     for _, background in zip(range(count), backgrounds(dice)):
         width, height = dice.choice(((800, 600), (1632, 1224), (1224, 1632), (2400, 1800)))
         image = background.resize((width, height), Image.Resampling.BICUBIC)
-        side = round(min(width, height) * dice.uniform(0.2, 0.95))
+        side = round(min(width, height) * dice.uniform(0.1, 0.95))
         left, top = dice.randint(0, width - side), dice.randint(0, height - side)
         image.paste(head.resize((side, side), Image.Resampling.LANCZOS), (left, top))
         scale = side / head.width
@@ -87,6 +87,15 @@ def test_the_shape_asked_for(portrait, size):
     assert (right - left) / (bottom - top) == pytest.approx(size[0] / size[1], rel=0.01)
 
 
+def test_a_small_face_in_a_big_photo_is_cut_from_all_its_pixels(portrait):
+    with Image.open(portrait) as image:
+        big = Image.new("RGB", (4000, 3000), "gray")
+        big.paste(image.resize((1000, 1000)), (2000, 1500))
+    crop = make_crop(hostile.encoded(big, "JPEG"), Request("face"))
+    assert crop.size == (crop.box[2] - crop.box[0], crop.box[3] - crop.box[1])
+    assert 300 < crop.size[0] < 500
+
+
 def test_the_larger_of_two_faces(portrait):
     with Image.open(portrait) as image:
         both = Image.new("RGB", (1500, 1000), "gray")
@@ -96,7 +105,7 @@ def test_the_larger_of_two_faces(portrait):
     assert overlap(crop.box, [round(edge * 900 / 512) + (550, 50)[i % 2] for i, edge in enumerate(FACE_BOX)]) > 0.8
 
 
-@pytest.mark.parametrize("size", ((1200, 900), (2500, 40), (3, 2000), (1, 1), (10_000, 16)))
+@pytest.mark.parametrize("size", ((1200, 900), (2500, 40), (3, 2000), (1, 1), (10_000, 16), (10_000, 1)))
 def test_without_a_face_the_center_is_taken_and_it_says_so(size):
     data = hostile.encoded(hostile.picture(*size), "PNG")
     crop, center = make_crop(data, Request("face")), make_crop(data, Request("center"))

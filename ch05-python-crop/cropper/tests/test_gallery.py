@@ -117,7 +117,9 @@ def test_known_photos(server, photo):
 @pytest.mark.parametrize("statuses", ([503], [502, 504, 429], [500, 500, 500]))
 def test_trouble_passes(server, photo, statuses):
     server.answers.extend(statuses)
+    begin = time.monotonic()
     assert gallery(server).send("a.webp", *photo) is True
+    assert 503 not in statuses or time.monotonic() - begin >= 1  # As its Retry-After asks.
     assert server.requests == ["POST"] * (len(statuses) + 1)
 
 

@@ -87,6 +87,8 @@ def test_takes_out_all_that_is_private_and_leaves_the_pixels(format, orientation
             assert tags == {}
         else:
             assert tags == {0x0112: orientation}
+    if format == "WEBP":
+        assert clean[20] & 0b1100 == (0 if orientation == 1 else 0b1000)  # The flags that announce EXIF and XMP.
     assert strip(clean, format) == clean
 
 
