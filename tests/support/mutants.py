@@ -2,6 +2,7 @@
 
   ./verify.sh --mutants                     all mutants of all chapters, and what they teach into tests/mutants.json
   .venv/bin/python -m tests.support.mutants ch03-web-ping/Dockerfile ...      those of some Dockerfiles
+  .venv/bin/python -m tests.support.mutants --missing                         those that have no verdict yet
 
 A mutant is built in a copy of the repo and the chapter's own tests run there, the one that caught it last
 time first. It is caught when the build or a test fails. What nothing catches is a survivor, unless the
@@ -368,9 +369,11 @@ def store(verdicts):
 
 
 def main(files):
-    """Try the mutants of some Dockerfiles, or of all; store the verdicts; return 1 if there are survivors."""
+    """Try the mutants of some Dockerfiles, or of all, or (--missing) those without a verdict; return 1 if there are survivors."""
+    missing, files = "--missing" in files, [f for f in files if f != "--missing"]
+    done = {k for k, v in results().items() if v["outcome"] != "survived"} if missing else ()
     # The lower a line stands, the less has to be built again: quick verdicts first.
-    chosen = sorted((m for m in everything() if not files or m.file in files), key=lambda m: -m.line)
+    chosen = sorted((m for m in everything() if (not files or m.file in files) and m.key not in done), key=lambda m: -m.line)
     began = time.monotonic()
     verdicts = run(chosen, report=lambda line: print(line, flush=True), keep=store)
     survivors = [v for v in verdicts if v.outcome == "survived"]

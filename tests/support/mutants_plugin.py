@@ -12,8 +12,8 @@ def pytest_collection_modifyitems(config, items):
     slow = [i for i in items if builds_something(i)]
     out = [i for i in items if TIMED.search(i.name) or "full" in i.keywords or builds and i not in slow]
     config.hook.pytest_deselected(items=out)
-    # What builds once more comes last: it takes longest.
-    items[:] = sorted((i for i in items if i not in out), key=lambda i: i in slow)
+    # What only looks at an image first, then what starts containers, last what builds once more.
+    items[:] = sorted((i for i in items if i not in out), key=lambda i: (i in slow, bool({"start", "start_shared"} & set(getattr(i, "fixturenames", ())))))
 
 
 def builds_something(item):
