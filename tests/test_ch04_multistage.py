@@ -236,10 +236,14 @@ def test_a_bad_setting_stops_the_start_and_is_named(start, image, variable, valu
 @pytest.mark.parametrize("tag", LADDER, scope="function")
 def test_configuration(image, inspect, tag):
     config = inspect(image(tag))["Config"]
-    assert config["ExposedPorts"] == {"80/tcp": {}}
-    assert config["User"] == "10001:10001"
-    assert config["Entrypoint"][0] == "java" and not config.get("Cmd")
-    assert config["Healthcheck"]["Test"][:2] == ["CMD", "java"]
+    assert config.get("ExposedPorts") == {"80/tcp": {}}, "nobody could see which port it serves"
+    assert config["User"] == "10001:10001", "it would run as root"
+    assert (config["Entrypoint"] or [""])[0] == "java" and not config.get("Cmd"), "docker stop's signal would not reach Java"
+    assert config.get("Healthcheck"), "nobody would notice that the service hangs"
+    assert config["Healthcheck"]["Test"][:2] == ["CMD", "java"], "it needs no shell and no curl"
+    assert config["WorkingDir"] == {SINGLE: "/usr/src/iotd", PLAIN: "/app", OPTIMIZED: "/tmp"}[tag]
+    if tag == OPTIMIZED:
+        assert "LANG=C.UTF-8" in config["Env"], "Java would take every character beyond ASCII for a question mark"
     assert not [entry for entry in config["Env"] if "KEY" in entry or "SECRET" in entry]
 
 
@@ -268,6 +272,7 @@ def test_what_is_in_the_images(image, files):
     assert present(paths[SINGLE], everything) == set(everything), "else the two checks below prove nothing"
     assert present(paths[PLAIN], everything) == set(SHELLS)
     assert present(paths[OPTIMIZED], everything) == set()
+    assert not present(paths[OPTIMIZED], {"header files": r"^/opt/runtime/include/", "debug symbols": r"\.debuginfo$"})
 
 
 def test_sizes(image, inspect):
