@@ -36,7 +36,7 @@ CHAPTERS = {"ch03-web-ping": ["tests/test_ch03_web_ping.py"], "ch04-multistage":
 RESULTS, EQUIVALENT = ROOT / "tests/mutants.json", ROOT / "tests/mutants-equivalent.json"
 
 # Options that only save bytes or pin what is fetched, and commands that clean up.
-SAVING = re.compile(r" --(?:no-install-recommends|no-cache-dir|no-compile|no-header-files|no-man-pages|strip-[\w-]+|require-hashes)(?= |$)", re.M)
+SAVING = re.compile(r" --(?:no-install-recommends|no-cache-dir|no-compile|no-header-files|no-man-pages|strip-(?:java-)?debug[\w-]*|require-hashes)(?= |$)", re.M)
 CLEANUP = r"(?:rm -rf?|rm -f|apt-get clean|find\b[^\n&]*(?:-delete|-exec rm)|strip|find\b[^\n&]*-exec strip)\b"
 
 
@@ -188,7 +188,9 @@ class Workshop:
     def targets(self, file):
         """Return the bake targets that a file of a chapter belongs to."""
         chapter, _, name = file.partition("/")
-        everything = json.loads(self.bake("--print", chapter.split("-")[0]).stdout)["target"]
+        # Also those that belong to no group, such as a stage that only runs tests.
+        named = re.findall(rf'^target "({chapter.split("-")[0]}-[^"]+)"', (self.root / "docker-bake.hcl").read_text(), re.M)
+        everything = json.loads(self.bake("--print", *named).stdout)["target"]
         return sorted(t for t, d in everything.items() if d["context"] == chapter and name in (d["dockerfile"], ".dockerignore"))
 
     def original(self, file):
