@@ -79,7 +79,7 @@ def _make_page(top, count, uploads, as_json):
         "older": _page_address(top - PAGE, count) if top - PAGE > 1 else None,
     }
     if as_json:
-        return current_app.json.dumps({"photos": photos, "total": count, **pages})
+        return jsonify(photos=photos, total=count, **pages).data
     return render_template(
         "gallery.html", photos=photos, total=count, first=count + 2 - top, uploads=uploads, **pages
     )
