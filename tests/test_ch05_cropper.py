@@ -30,9 +30,9 @@ for name, size in {"12": (4000, 3000), "48": (8000, 6000)}.items():
 
 
 def run_program(image_id, program, volume, *args, **kwargs):
-    """Run a Python program (an open file) in a cropper's image, with the volume at /work; return what it prints."""
+    """Run a Python program (an open file) in a cropper's image, with the volume at /mnt; return what it prints."""
     return docker("run", "--rm", "-i", "--network", "none", "--user", "0", "--label", f"{RUN_LABEL}={os.getpid()}",
-                  "-v", f"{volume}:/work", "--entrypoint", "python", image_id, "-", *args, stdin=program, **kwargs).stdout
+                  "-v", f"{volume}:/mnt", "--entrypoint", "python", image_id, "-", *args, stdin=program, **kwargs).stdout
 
 
 @pytest.fixture(scope="module")
@@ -45,30 +45,30 @@ def volume():
 
 @pytest.fixture(scope="module")
 def corpus(image, volume):
-    """Fill /work/hostile in the volume with files that photo programs stumble over; return {name: expected status}."""
-    docker("run", "--rm", "--user", "0", "-v", f"{volume}:/work", "--entrypoint", "mkdir", image("ch05-cropper"), "/work/hostile")
+    """Fill /mnt/hostile in the volume with files that photo programs stumble over; return {name: expected status}."""
+    docker("run", "--rm", "--user", "0", "-v", f"{volume}:/mnt", "--entrypoint", "mkdir", image("ch05-cropper"), "/mnt/hostile")
     with open(PROGRAMS / "hostile.py") as program:
-        return json.loads(run_program(image("ch05-cropper"), program, volume, "/work/hostile"))
+        return json.loads(run_program(image("ch05-cropper"), program, volume, "/mnt/hostile"))
 
 
 @pytest.fixture(scope="module")
 def big_photos(image, volume, tmp_path_factory):
-    """Put photos of 12 and 48 megapixels into /work/12 and /work/48 of the volume."""
+    """Put photos of 12 and 48 megapixels into /mnt/12 and /mnt/48 of the volume."""
     program = tmp_path_factory.mktemp("program") / "big_photos.py"
     program.write_text(BIG_PHOTOS)
     with open(program) as opened:
-        run_program(image("ch05-cropper"), opened, volume, "/work")
+        run_program(image("ch05-cropper"), opened, volume, "/mnt")
 
 
 @pytest.fixture
 def crop(start, volume):
     """crop(image_id, arguments…) runs the command in a hardened container, and returns (exit status, lines, state).
 
-    The volume is at /work, read-only, and there is no network. Crops go to memory: /out.
+    The volume is at /mnt, read-only, and there is no network. Crops go to memory: /out.
     """
     def run(image_id, *args, seconds=60, **kwargs):
         container = start(image_id, *args, "--out", "/out", hardened=True, network_mode="none",
-                          volumes={volume: ("/work", "ro")}, tmpfs=["/out"], **kwargs)
+                          volumes={volume: ("/mnt", "ro")}, tmpfs=["/out"], **kwargs)
         wrapped = container.get_wrapped_container()
         status = wrapped.wait(timeout=seconds)["StatusCode"]
         wrapped.reload()
@@ -83,14 +83,14 @@ def crop(start, volume):
 @pytest.mark.parametrize("mode", ["center", "face"])
 def test_each_file_of_a_hostile_folder_is_cropped_or_named_with_its_reason(image, crop, corpus, tag, mode):
     assert len(corpus) >= 60
-    status, lines, state = crop(image(tag), "/work/hostile", "--mode", mode, mem_limit="512m", memswap_limit="512m")
+    status, lines, state = crop(image(tag), "/mnt/hostile", "--mode", mode, mem_limit="512m", memswap_limit="512m")
     statuses = {}
     for line in lines[:-1]:
         path, reason = line[9:].split(": ", 1)
         assert reason
         statuses[path] = line[:8].strip()
     escaped = {"\n": "\\n", "\x1b": "\\x1b", "\udcff": "\\udcff", "\udcfe": "\\udcfe"}
-    expected = {"/work/hostile/" + "".join(escaped.get(c, c) for c in name): what for name, what in corpus.items()}
+    expected = {"/mnt/hostile/" + "".join(escaped.get(c, c) for c in name): what for name, what in corpus.items()}
     assert statuses == expected
     assert lines[-1].startswith(f"{len(corpus)} files in ")
     assert (status, state["OOMKilled"]) == (1, False)
@@ -101,7 +101,7 @@ def test_each_file_of_a_hostile_folder_is_cropped_or_named_with_its_reason(image
 def test_one_worker_crops_big_photos_in_little_memory(image, crop, big_photos, megapixels, mebibytes, mode):
     """The limit is the engine's own: a process that needs more is killed."""
     limit = f"{mebibytes}m"
-    status, lines, state = crop(image("ch05-cropper:optimized"), f"/work/{megapixels}", "--mode", mode, "--workers", "1",
+    status, lines, state = crop(image("ch05-cropper:optimized"), f"/mnt/{megapixels}", "--mode", mode, "--workers", "1",
                                 mem_limit=limit, memswap_limit=limit)
     assert not state["OOMKilled"]
     assert all(line.startswith("cropped") for line in lines[:-1])

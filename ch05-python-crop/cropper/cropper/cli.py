@@ -264,7 +264,13 @@ class Run:
         parts = [f"{counts['cropped']} cropped"]
         if self._fallbacks:
             parts[0] += f" ({self._fallbacks} around the center for want of a face)"
-        words = {"known": "known already", "skipped": "skipped", "failed": "failed", "refused": "refused", "left": "left undone"}
+        words = {
+            "known": "known already",
+            "skipped": "skipped",
+            "failed": "failed",
+            "refused": "refused",
+            "left": "left undone",
+        }
         parts += [f"{counts[status]} {words[status]}" for status in words if counts[status]]
         return f"{counts.total()} files in {seconds:.1f} s: " + ", ".join(parts)
 

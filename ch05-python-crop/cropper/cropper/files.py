@@ -4,7 +4,21 @@ import os
 import stat
 
 MAX_BYTES = 128 * 2**20
-PICTURE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".avif", ".heic", ".tif", ".tiff", ".bmp")
+PICTURE_ENDINGS = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".apng",
+    ".gif",
+    ".webp",
+    ".avif",
+    ".heic",
+    ".tif",
+    ".tiff",
+    ".bmp",
+)
 
 
 class Unreadable(Exception):

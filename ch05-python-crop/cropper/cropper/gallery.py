@@ -77,9 +77,7 @@ class Gallery:
         pause, errors = 0.1, 0
         while not self._gave_up.is_set():
             try:
-                answer = self._pool.request(
-                    method, url, body=body, headers=self._headers | (headers or {}), redirect=False
-                )
+                answer = self._pool.request(method, url, body=body, headers=self._headers | (headers or {}), redirect=False)
                 if answer.status != 429 and answer.status < 500:
                     return answer
                 trouble = f"it answered {answer.status} {_reason(answer)}"

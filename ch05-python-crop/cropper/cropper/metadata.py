@@ -95,9 +95,12 @@ def _jpeg(data):
             if only := _orientation_only(body):
                 yield b"\xff\xe1" + struct.pack(">H", len(only) + 2) + only
         elif (
-            not _JPEG_APP0 <= marker <= _JPEG_APP15 and marker != _JPEG_COMMENT
-            or marker == _JPEG_ICC and body[:12] == b"ICC_PROFILE\0"
-            or marker == _JPEG_ADOBE and body[:5] == b"Adobe"  # Says how the colors are stored.
+            not _JPEG_APP0 <= marker <= _JPEG_APP15
+            and marker != _JPEG_COMMENT
+            or marker == _JPEG_ICC
+            and body[:12] == b"ICC_PROFILE\0"
+            or marker == _JPEG_ADOBE
+            and body[:5] == b"Adobe"  # Says how the colors are stored.
         ):
             yield data[start:end]
 

