@@ -154,6 +154,7 @@ def test_a_block_is_tried_again_as_often_as_it_says(lesson):
     (["a", "...", "d"], ["a", "d", "e"], 3),
     (["id ... of   x"], ["id   12ab of x"], None),
     (["a.c"], ["abc"], 0),
+    (["it ends....503"], ["it ends. Status: 503"], None),
     (["a", "b"], ["a"], 1),
     ([], ["a"], 0),
     (["..."], [], None),

@@ -35,7 +35,7 @@ def agree(one, other):
 def line_agrees(expected, actual):
     """Tell whether a line is the expected one: "..." stands for anything, sizes and runs of spaces may differ a little."""
     pattern, sizes = "", []
-    for part in re.split(rf"(\.\.\.|{SIZE})", " ".join(expected.split())):
+    for part in re.split(rf"(\.\.\.(?!\.)|{SIZE})", " ".join(expected.split())):
         if part == "...":
             pattern += ".*"
         elif re.fullmatch(SIZE, part):
