@@ -243,6 +243,7 @@ def test_configuration(image, inspect, tag):
     assert config["Healthcheck"]["Test"][:2] == ["CMD", "java"], "it needs no shell and no curl"
     assert config["WorkingDir"] == {SINGLE: "/usr/src/iotd", PLAIN: "/app", OPTIMIZED: "/tmp"}[tag]
     if tag == OPTIMIZED:
+        assert "PATH=/opt/runtime/bin" in config["Env"], "java would not be found"
         assert "LANG=C.UTF-8" in config["Env"], "Java would take every character beyond ASCII for a question mark"
     assert not [entry for entry in config["Env"] if "KEY" in entry or "SECRET" in entry]
 
@@ -264,6 +265,15 @@ SHELLS = {"a shell": r"/(ba|da|a)?sh$|/busybox$", "a package manager": r"/(apt|a
 
 def present(paths, what):
     return {name for name, pattern in what.items() if any(re.search(pattern, path) for path in paths)}
+
+
+def test_the_program_is_in_the_images(image, files):
+    needed = {PLAIN: ["/app/iotd-service-0.1.0.jar", "/app/iotd/HealthCheck.class"],
+              OPTIMIZED: ["/app/iotd-service-0.1.0.jar", "/app/java.options", "/app/classes.jsa", "/opt/runtime/bin/java",
+                          "/opt/runtime/lib/security/cacerts", "/etc/nsswitch.conf", "/tmp"]}
+    for tag, paths in needed.items():
+        assert not set(paths) - set(files(image(tag))), "something that the program needs is not in the image"
+    assert any(path.startswith("/app/lib/spring-") for path in files(image(OPTIMIZED))), "the libraries are not in the image"
 
 
 def test_what_is_in_the_images(image, files):
