@@ -68,7 +68,7 @@ def crop(start, volume):
     """
     def run(image_id, *args, seconds=60, **kwargs):
         container = start(image_id, *args, "--out", "/out", hardened=True, network_mode="none",
-                          volumes={volume: ("/mnt", "ro")}, tmpfs=["/out"], **kwargs)
+                          volumes={volume: ("/mnt", "ro")}, tmpfs={"/out": None}, **kwargs)
         wrapped = container.get_wrapped_container()
         status = wrapped.wait(timeout=seconds)["StatusCode"]
         wrapped.reload()
@@ -117,7 +117,7 @@ def test_the_samples_are_cropped_by_default(image, crop):
 
 @pytest.mark.parametrize("tag", IMAGES)
 def test_a_stop_ends_it_at_once(image, start, tag):
-    container = start(image(tag), "--watch", "--out", "/out", hardened=True, tmpfs=["/out"],
+    container = start(image(tag), "--watch", "--out", "/out", hardened=True, tmpfs={"/out": None},
                       wait=LogMessageWaitStrategy("cropped  /photos/rocket.jpg").with_startup_timeout(30))
     wrapped = container.get_wrapped_container()
     docker("stop", "--time", "5", wrapped.id)
