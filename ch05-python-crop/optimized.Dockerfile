@@ -42,12 +42,14 @@ BYTECODE
 # "libraries FOLDER" looks for the shared libraries that the programs and libraries in FOLDER load,
 # and copies those into it that are not there and not in the interpreter's layer. ldd asks the
 # loader itself, so it is right on amd64 and arm64, and for a Python that is linked in one piece
-# (Debian's) or in two (the official image's).
+# (Debian's) or in two (the official image's). One that is needed and nowhere to be found fails the
+# build, not the program.
 COPY --chmod=755 <<"LIBRARIES" /usr/local/bin/libraries
 #!/bin/sh
 set -eu
-find "$1" -type f \( -name '*.so*' -o -name 'python3*' \) -exec ldd {} + \
-  | grep -o '[[:space:]]/[^ ]*[^ :]' | xargs realpath -s | sort -u | grep -v "^$1/" \
+find "$1" -type f \( -name '*.so*' -o -name 'python3*' \) -exec ldd {} + > /tmp/ldd
+if grep 'not found' /tmp/ldd; then exit 1; fi
+grep -o '[[:space:]]/[^ ]*[^ :]' /tmp/ldd | xargs realpath -s | sort -u | grep -v "^$1/" \
   | while read -r library; do
       [ -e "/python$library" ] || cp -L --parents "$library" "$1"
     done
