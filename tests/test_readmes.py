@@ -155,6 +155,8 @@ def test_a_block_is_tried_again_as_often_as_it_says(lesson):
     (["id ... of   x"], ["id   12ab of x"], None),
     (["a.c"], ["abc"], 0),
     (["it ends....503"], ["it ends. Status: 503"], None),
+    (["photo-....jpeg"], ["photo-12ab.jpeg"], None),
+    (["photo-....jpeg"], ["photo-12abjpeg"], 0),
     (["a", "b"], ["a"], 1),
     ([], ["a"], 0),
     (["..."], [], None),

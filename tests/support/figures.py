@@ -35,9 +35,11 @@ def agree(one, other):
 def line_agrees(expected, actual):
     """Tell whether a line is the expected one: "..." stands for anything, sizes and runs of spaces may differ a little."""
     pattern, sizes = "", []
-    for part in re.split(rf"(\.\.\.(?!\.)|{SIZE})", " ".join(expected.split())):
+    for part in re.split(rf"(\.{{3,4}}|{SIZE})", " ".join(expected.split())):
         if part == "...":
             pattern += ".*"
+        elif part == "....":  # a full stop before the wildcard, or behind it
+            pattern += r"(?:\..*|.*\.)"
         elif re.fullmatch(SIZE, part):
             pattern += f"({SIZE})"
             sizes.append(parse(part))
