@@ -222,6 +222,11 @@ def test_single_stage_installs_everything_again():
     assert installs and all(copies < place for place in installs), "then it would be no bad example"
 
 
+def test_stage_tests_runs_the_tests_of_both_programs(tmp_path):
+    docker("buildx", "build", "--target", "tests", "--output", f"type=local,dest={tmp_path}", CHAPTER)
+    assert {path.name for path in tmp_path.iterdir()} == {"cropper.xml", "server.xml"}, "one program's tests were not run"
+
+
 def test_broken_unit_test_fails_the_stage_tests_and_nobody_else(tmp_path):
     docker("buildx", "bake", "-f", BAKE_FILE, "ch05-tests", cwd=ROOT)
     copy = shutil.copytree(CHAPTER, tmp_path / "copy")

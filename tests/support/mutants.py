@@ -37,6 +37,9 @@ RESULTS, EQUIVALENT = ROOT / "tests/mutants.json", ROOT / "tests/mutants-equival
 
 # Options that only save bytes or pin what is fetched, and commands that clean up.
 SAVING = re.compile(r" --(?:no-install-recommends|no-cache-dir|no-compile|no-header-files|no-man-pages|strip-(?:java-)?debug[\w-]*|require-hashes)(?= |$)", re.M)
+# Copies of the repo that are worked on side by side: one for each core does best.
+WORKERS = int(os.environ.get("MUTANTS_WORKERS", "2"))
+
 CLEANUP = r"(?:rm -rf?|rm -f|apt-get clean|find\b[^\n&]*(?:-delete|-exec rm)|strip|find\b[^\n&]*-exec strip)\b"
 
 
@@ -299,7 +302,7 @@ def same(one, other):
     if one == other or None in (one, other):
         return one == other
     settings = [json.loads(docker("image", "inspect", i).stdout)[0] for i in (one, other)]
-    return all(settings[0][k] == settings[1][k] for k in ("Config", "Size")) and contents(one) == contents(other)
+    return settings[0]["Config"] == settings[1]["Config"] and contents(one) == contents(other)
 
 
 def contents(image):
@@ -310,6 +313,8 @@ def contents(image):
         with subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE) as process, \
                 tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             for m in archive:
+                if m.name.endswith(".dist-info/RECORD"):
+                    continue  # pip's own list of what it installed
                 data = hashlib.sha256(archive.extractfile(m).read()).hexdigest() if m.isreg() else ""
                 found.append((m.name, m.mode, m.uid, m.gid, m.type, m.linkname, data))
     finally:
@@ -319,7 +324,7 @@ def contents(image):
 
 # --- trying all -----------------------------------------------------------------------------------------------
 
-def run(chosen, workers=2, report=print, keep=lambda verdicts: None):
+def run(chosen, workers=WORKERS, report=print, keep=lambda verdicts: None):
     """Try mutants on a few copies of the repo side by side; return their Verdicts in order.
 
     report gets a line for each, keep each Verdict in a list, as soon as it is there.
