@@ -227,6 +227,16 @@ def test_stage_tests_runs_the_tests_of_both_programs(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"cropper.xml", "server.xml"}, "one program's tests were not run"
 
 
+def test_changed_unit_test_installs_nothing():
+    def edit(copy):
+        for path in [*copy.glob("*/tests/test_*.py"), *copy.glob("*/pyproject.toml")]:
+            path.write_text(path.read_text() + f"\n# {uuid.uuid4()}\n")
+
+    again = [step.name for step in rebuild("ch05-python-crop", "Dockerfile", "tests", edit) if not step.cached]
+    assert any("COPY cropper/tests" in name for name in again), "the change was not noticed"
+    assert not [name for name in again if "RUN pip" in name], "a changed test would install everything anew"
+
+
 def test_broken_unit_test_fails_the_stage_tests_and_nobody_else(tmp_path):
     docker("buildx", "bake", "-f", BAKE_FILE, "ch05-tests", cwd=ROOT)
     copy = shutil.copytree(CHAPTER, tmp_path / "copy")
