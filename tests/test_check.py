@@ -18,7 +18,7 @@ NAMED = {
     "build-tools-in-the-image": ("build-tools", "FROM maven"),
     "cd-in-a-run": ("cd-alone", "RUN cd"),
     "copied-files-owned-by-root": ("not-writable", "COPY counter"),
-    "copy-from-a-wrong-stage": ("copy-from", "COPY --from=1"),
+    "copy-from-a-wrong-stage": ("copy-from", "COPY --from=0"),
     "entrypoint-swallows-cmd": ("cmd-ignored", "ENTRYPOINT"),
     "env-after-its-use": ("undefined-variable", "RUN echo"),
     "expose-is-not-publish": ("nothing-published", "expose:"),
