@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -176,10 +177,12 @@ def no_dependency_cache(folder, file, parsed, options):
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary, "context")
         shutil.copytree(folder, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"), ignore_dangling_symlinks=True)
+        # Blank lines, which no language minds; another pattern each time, or the build cache would know the change.
+        blank = b"".join(random.choice((b"\n", b" \n")) for _ in range(32))
         for path in copy.rglob("*"):
             if path.suffix in SOURCES and path.name not in MANIFESTS and path.is_file() and not path.is_symlink() and "node_modules" not in path.parts:
                 with contextlib.suppress(OSError), path.open("ab") as source:
-                    source.write(b"\n")
+                    source.write(blank)
         inside = file.is_relative_to(folder)
         again = docker("buildx", "build", "--progress", "plain", "-f", copy / file.relative_to(folder) if inside else file, *options,
                        copy, check=False, timeout=3600, cwd=copy)
