@@ -218,6 +218,7 @@ def listed(gallery):
 
 # --- slow clients -----------------------------------------------------------------------------------
 
+@pytest.mark.alone
 def test_slow_uploaders_do_not_keep_others_waiting(new_gallery):
     """64 uploads that send a byte a second, and 16 requests whose header never ends."""
     gallery = new_gallery()
@@ -311,6 +312,7 @@ def test_a_full_disk_stops_uploads_and_nothing_else(new_gallery):
 
 # --- many photos ------------------------------------------------------------------------------------
 
+@pytest.mark.alone
 def test_ten_thousand_photos_are_as_fast_as_a_hundred(new_gallery):
     few, many = new_gallery(), new_gallery()
     for gallery, number in ((few, 100), (many, 10_000)):

@@ -38,7 +38,9 @@ def lesson(tmp_path, request):
         (tmp_path / "README.md").write_text(text)
         process = subprocess.Popen([sys.executable, "-m", "pytest", "-p", "tests.support.readmes", "-p", "no:cacheprovider",
                                     "--rootdir", tmp_path, tmp_path / "README.md", "-rs"], cwd=ROOT, text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   # What is started in the background with "&" ignores Ctrl-C, and so would this.
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         started.append(process)
         return process
 
