@@ -3,8 +3,10 @@ import functools
 import json
 import re
 import shutil
+import statistics
 import tempfile
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +72,37 @@ def rebuild(folder, dockerfile="Dockerfile", target=None, edit=None, options=())
         docker(*command, copy, timeout=1800)
         edit(copy)
         return steps(docker(*command, *options, copy, timeout=1800).stderr)
+
+
+def race(folder, edit, builds, rounds=3):
+    """Build a copy of a chapter's folder in some ways, then again and again after edit(copy).
+
+    builds is {name: options of docker buildx build}. Returns {name: median seconds of a rebuild}, as a learner waits.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary, "context")
+        shutil.copytree(ROOT / folder, copy, symlinks=True, ignore=shutil.ignore_patterns("target", "__pycache__"))
+        seconds = {name: [] for name in builds}
+        for number in range(rounds + 1):
+            for name, options in builds.items():
+                began = time.monotonic()
+                docker("buildx", "build", "-q", *options, copy, cwd=copy, timeout=1800)
+                if number:
+                    seconds[name].append(time.monotonic() - began)
+            edit(copy)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def ran(done):
+    """Return the instructions among steps that BuildKit ran; it never counts FROM, and WORKDIR on scratch, as cached."""
+    names = [step.name.split("] ", 1)[1] for step in done if not step.cached]
+    return [name for name in names if not name.startswith(("FROM ", "WORKDIR "))]
+
+
+def other_files(folder):
+    """Put files into a chapter's folder that are no part of its program: secrets, and a changed README."""
+    (folder / ".env").write_text(f"PASSWORD={uuid.uuid4()}\n")  # new each time: the cache knows old ones
+    (folder / "README.md").write_text("# changed\n")
 
 
 def until(condition, seconds=10, pause=0.05, message="it did not happen"):
