@@ -337,7 +337,7 @@ def cached(done, text):
     """Tell whether the step with that text in its name came from the cache."""
     # BuildKit may name a step twice, when another build is at the same one.
     found = [step.cached for step in done if text in step.name]
-    assert found, (text, done)
+    assert found, f"there is no step {text}"
     return any(found)
 
 
