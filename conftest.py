@@ -7,7 +7,7 @@ pytest_plugins = ["tests.support.readmes"]
 
 
 def pytest_xdist_auto_num_workers(config):
-    """With -n auto --dist loadfile two files run side by side: most tests wait most of their time. Benchmarks run alone."""
+    """./verify.sh runs two files side by side: most tests wait most of their time. Benchmarks run alone."""
     return 0 if config.getoption("full", False) or config.getoption("mutants", False) else 2
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Verify the images: makes the tests' environment (.venv) when it is missing or old, then runs pytest with
 # what you give it: ./verify.sh, ./verify.sh -k ch03, ./verify.sh --full. Runs on Linux and macOS (bash 3.2).
+# Two test files run side by side; ./verify.sh -n 0 runs one after the other.
 # ./verify.sh --check FOLDER [--json] looks at a Dockerfile of your own instead.
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -22,4 +23,4 @@ if [ "${1:-}" = --check ]; then
   shift
   exec .venv/bin/python -m tests.support.check "$@"
 fi
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"

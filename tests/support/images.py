@@ -1,6 +1,7 @@
 """Building images, always through BuildKit: docker-bake.hcl says what there is."""
 import functools
 import json
+import os
 import re
 import shutil
 import statistics
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import BAKE_FILE, ROOT
-from .engine import docker
+from .engine import RUN_LABEL, docker
 
 
 @functools.lru_cache(maxsize=None)
@@ -33,7 +34,10 @@ def build(tag):
             hint = ("\nA base image is missing here. Run ./build-all.sh first."
                     if "failed to resolve source metadata" in done.stderr else "")
             raise AssertionError(f"{target} could not be built:\n{done.stderr[-6000:]}{hint}")
-        return json.loads(metadata.read_text())[target]["containerimage.digest"]
+        image_id = json.loads(metadata.read_text())[target]["containerimage.digest"]
+    # A container that is never started holds the image: what builds it anew beside this run may remove the old one.
+    docker("create", "--label", f"{RUN_LABEL}={os.getpid()}", image_id, "none")
+    return image_id
 
 
 @dataclass(frozen=True)
