@@ -270,9 +270,10 @@ build() {
       fi
     done < "$scratch/targets"
   fi
-  # What a rebuild has replaced would stay behind without a name; it was ours, so it goes.
+  # What a rebuild has replaced and left without a name was ours, so it goes.
   while read -r tag before; do
-    if [ -n "$before" ] && [ "$before" != "$(image_id "$tag")" ] && has_label "$before" learn.multistage.image "${tag#"${REGISTRY:+$REGISTRY/}"}"; then
+    if [ -n "$before" ] && [ "$(docker image inspect --format '{{len .RepoTags}}' "$before" 2> /dev/null)" = 0 ] &&
+      has_label "$before" learn.multistage.image "${tag#"${REGISTRY:+$REGISTRY/}"}"; then
       docker image rm "$before" > /dev/null 2>&1 || true
     fi
   done < "$scratch/before"

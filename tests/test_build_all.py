@@ -301,18 +301,22 @@ def test_a_failure_is_explained(pretend, words, remedy):
 
 
 def test_a_rebuild_removes_the_image_it_replaces(copy):
+    """The first one got no other name; the second one did, and stays under that."""
     registry = f"test-{uuid.uuid4()}"
     script, name = copy / "build-all.sh", f"{registry}/ch03-web-ping"
+    app, ids = copy / "ch03-web-ping/app.js", []
     try:
-        run("ch03", script=script, env={"REGISTRY": registry})
-        before = docker("image", "inspect", "-f", "{{.Id}}", name).stdout.strip()
-        app = copy / "ch03-web-ping/app.js"
-        app.write_text(app.read_text() + f"// {registry}\n")
-        run("ch03", script=script, env={"REGISTRY": registry})
-        assert docker("image", "inspect", "-f", "{{.Id}}", name).stdout.strip() != before
-        assert docker("image", "inspect", before, check=False).returncode, "the old image stayed behind"
+        for number in range(3):
+            app.write_text(app.read_text() + f"// {registry}\n")
+            run("ch03", script=script, env={"REGISTRY": registry})
+            ids.append(docker("image", "inspect", "-f", "{{.Id}}", name).stdout.strip())
+            if number == 1:
+                docker("tag", name, f"{registry}/kept")
+        assert len(set(ids)) == 3
+        assert docker("image", "inspect", ids[0], check=False).returncode, "the old image stayed behind"
+        assert docker("image", "inspect", "-f", "{{.Id}}", f"{registry}/kept").stdout.strip() == ids[1]
     finally:
-        docker("image", "rm", name, f"{name}:optimized", check=False)
+        docker("image", "rm", name, f"{name}:optimized", f"{registry}/kept", check=False)
 
 
 # --- cleaning ---------------------------------------------------------------------------------------

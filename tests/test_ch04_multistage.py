@@ -181,7 +181,7 @@ def test_health_does_not_depend_on_nasa(nasa, empty, path):
 
 def test_only_health_can_be_managed_from_outside(forgetful):
     assert forgetful.get("/actuator/env").status_code == 404
-    assert list(forgetful.get("/actuator").json()["_links"]) == ["self", "health", "health-path"]
+    assert set(forgetful.get("/actuator").json()["_links"]) == {"self", "health", "health-path"}
 
 
 def test_nasa_is_asked_once_however_many_ask_in_little_memory(nasa, start, network, image, tag, hardening):
