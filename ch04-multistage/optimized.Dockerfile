@@ -34,7 +34,7 @@ FROM maven:3.9-eclipse-temurin-25 AS runtime
 COPY --from=modules /modules.txt /
 RUN <<LINK
 set -eu
-jlink --add-modules "$(cat /modules.txt)" --strip-java-debug-attributes --no-header-files --no-man-pages \
+jlink --add-modules "$(cat /modules.txt)" --strip-java-debug-attributes --no-header-files \
       --compress zip-6 --output /opt/runtime
 # The certificate authorities of the base image, among them those that its maker added (a company's, say).
 cp --dereference --remove-destination "$JAVA_HOME/lib/security/cacerts" /opt/runtime/lib/security/
@@ -62,7 +62,7 @@ export PATH="/opt/runtime/bin:$PATH" APOD_URL=http://localhost:1/ SERVER_TOMCAT_
 java -Xshare:off -XX:DumpLoadedClassList=/tmp/loaded -cp "$(printf '%s:' lib/*.jar)iotd-service-0.1.0.jar" \
      iotd.IotdApplication &
 health="java -cp iotd-service-0.1.0.jar iotd.HealthCheck"
-timeout 300 sh -c "until $health; do sleep 0.2; done"
+timeout 300 sh -ec "until $health; do kill -0 $!; sleep 0.2; done"
 $health http://localhost/image || true
 $health
 kill -9 $!

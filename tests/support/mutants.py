@@ -9,7 +9,9 @@ time first. It is caught when the build or a test fails. What nothing catches is
 image is the same (files and settings) and tests/mutants-equivalent.json gives the reason why that is right.
 """
 import concurrent.futures
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -39,6 +41,7 @@ RESULTS, EQUIVALENT = ROOT / "tests/mutants.json", ROOT / "tests/mutants-equival
 SAVING = re.compile(r" --(?:no-install-recommends|no-cache-dir|no-compile|no-header-files|no-man-pages|strip-(?:java-)?debug[\w-]*|require-hashes)(?= |$)", re.M)
 # Copies of the repo that are worked on side by side: one for each core does best.
 WORKERS = int(os.environ.get("MUTANTS_WORKERS", "2"))
+README = threading.Lock()
 
 CLEANUP = r"(?:rm -rf?|rm -f|apt-get clean|find\b[^\n&]*(?:-delete|-exec rm)|strip|find\b[^\n&]*-exec strip)\b"
 
@@ -252,7 +255,8 @@ class Workshop:
         if changed is None:
             return Verdict(mutant, "caught", "the build", build_error(log))
         chapter = mutant.file.partition("/")[0]
-        suites = CHAPTERS[chapter] if original else [f"{chapter}/README.md"]
+        # A Dockerfile of a lesson only: the README's blocks that name it.
+        suites = CHAPTERS[chapter] if original else [f"{chapter}/README.md", "-k", mutant.file.partition("/")[2].partition(".")[0]]
         known = killer and killer != "the build"
         if known and (failed := self.pytest([killer], "")):
             return Verdict(mutant, "caught", *failed)
@@ -269,8 +273,10 @@ class Workshop:
         """Run tests until one fails; return (its id, its first words), or None if all passed. kind: see mutants_plugin.py."""
         report = self.root / ".report.xml"
         report.unlink(missing_ok=True)
-        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "tests.support.mutants_plugin", f"--junitxml={report}", *tests],
-                              cwd=self.root, env={**self.environment, "MUTANT": kind}, capture_output=True, text=True, timeout=1200, stdin=subprocess.DEVNULL)
+        # READMEs give their images and containers fixed names: one at a time.
+        with README if "README.md" in tests[0] else contextlib.nullcontext():
+            done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "tests.support.mutants_plugin", f"--junitxml={report}", *tests],
+                                  cwd=self.root, env={**self.environment, "MUTANT": kind}, capture_output=True, text=True, timeout=1200, stdin=subprocess.DEVNULL)
         if done.returncode in (0, 5):
             return None
         if match := re.search(r"^(?:FAILED|ERROR) (\S+?::[^\n]*?)(?: - (.*))?$", done.stdout, re.M):
@@ -295,9 +301,9 @@ def build_error(log):
     words = re.sub(r"^[\d.]+ ", "", printed[-1].strip().splitlines()[-1]) if printed and printed[-1].strip() else ""
     # Without names that differ on every machine and every run.
     for pattern, new in ((r".*failed to walk \S+buildkit-mount\d+(/\S*): lstat.*", r'"\1": not found'), (r'.*calculate checksum of ref \S+: ("[^"]+": not found)', r"\1"),
-                         (r".*/overlay2/\w+/merged", "cannot copy to "), (r".*failed to resolve source metadata for docker\.io/library/(\w+):latest:.*", r"there is no stage or image \1")):
+                         (r".*/overlay2/\w+/merged", "cannot copy to "), (r"/\S*/buildkit-mount\d+", ""), (r".*failed to resolve source metadata for docker\.io/library/(\w+):latest:.*", r"there is no stage or image \1")):
         reason = re.sub(pattern, new, reason)
-    return (words or reason)[:300]
+    return re.sub(r" in [\d.]+ ?s$", "", words or reason).strip()[:300]
 
 
 def reviewed(mutant):
@@ -313,6 +319,7 @@ def same(one, other):
     return settings[0]["Config"] == settings[1]["Config"] and contents(one) == contents(other)
 
 
+@functools.lru_cache(maxsize=None)
 def contents(image):
     """Return all files of an image: name, mode, owner, kind, link, hash."""
     container = docker("create", image, "none").stdout.strip()
