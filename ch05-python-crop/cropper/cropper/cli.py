@@ -4,6 +4,7 @@ import argparse
 import collections
 import concurrent.futures
 import contextlib
+import ctypes
 import math
 import os
 import queue
@@ -25,6 +26,7 @@ OK, SOME_FAILED, WRONG_USE = 0, 1, 2
 WATCH_SECONDS = 1  # A new file is taken once it has stayed the same for as long: it may still be being copied.
 GRACE_SECONDS = 5  # For photos in work when a signal comes; Docker kills after 10.
 MAX_SIDE = 4096
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 DESCRIPTION = """\
 Crop photos around their center, or their largest face, and send original and crop to a gallery or put the crops into a
@@ -41,6 +43,7 @@ def main(args=None):
         stream.reconfigure(errors="backslashreplace", line_buffering=True)
     warnings.filterwarnings("ignore", module="PIL")  # Pillow's remarks on files name none; what matters is an error.
     options = _options(args)
+    _keep_memory()
     run = Run(options)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: run.stop.set())
@@ -49,6 +52,14 @@ def main(args=None):
     except BrokenPipeError:  # Who read our lines has gone: `crop … | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
+
+
+def _keep_memory():
+    """Have the C library keep what a photo took for the next one: getting it from Linux anew took a fourth of the time."""
+    with contextlib.suppress(AttributeError, OSError):  # Other systems' C libraries have no such setting.
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 2**25)
+        mallopt(M_TRIM_THRESHOLD, 2**26)
 
 
 def _options(args):

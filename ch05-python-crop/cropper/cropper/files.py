@@ -81,12 +81,9 @@ def read(path, named=True):
                 raise Unreadable("not a regular file")
             if about.st_size > MAX_BYTES:
                 raise Unreadable(f"the file has more than {MAX_BYTES >> 20} MiB")
-            data = file.read(MAX_BYTES + 1)  # It may grow while it is read.
+            return file.read(about.st_size)  # Not more, should it grow meanwhile.
     except OSError as error:
         raise Unreadable(f"the file can't be read: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise Unreadable(f"the file has more than {MAX_BYTES >> 20} MiB")
-    return data
 
 
 def shown(path):
