@@ -34,12 +34,10 @@ FROM maven:3.9-eclipse-temurin-25 AS runtime
 COPY --from=modules /modules.txt /
 RUN <<LINK
 set -eu
-jlink --add-modules "$(cat /modules.txt)" --strip-java-debug-attributes --no-header-files \
+jlink --add-modules "$(cat /modules.txt)" --strip-java-debug-attributes --no-header-files --no-man-pages \
       --compress zip-6 --output /opt/runtime
 # The certificate authorities of the base image, among them those that its maker added (a company's, say).
 cp --dereference --remove-destination "$JAVA_HOME/lib/security/cacerts" /opt/runtime/lib/security/
-# Debian's JDK brings symbols for a debugger, 700 MB of them.
-find /opt/runtime -name '*.debuginfo' -delete
 # /rootfs becomes the root of the final image: the libraries that ldd lists for Java, at the paths where it
 # looks for them; the file that says where host names are looked up; a /tmp that all may write to.
 mkdir /rootfs

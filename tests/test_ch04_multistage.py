@@ -283,7 +283,7 @@ def test_what_is_in_the_images(image, files):
     assert present(paths[SINGLE], everything) == set(everything), "else the two checks below prove nothing"
     assert present(paths[PLAIN], everything) == set(SHELLS)
     assert present(paths[OPTIMIZED], everything) == set()
-    assert not present(paths[OPTIMIZED], {"header files": r"^/opt/runtime/include/", "debug symbols": r"\.debuginfo$"})
+    assert not present(paths[OPTIMIZED], {"header files": r"^/opt/runtime/include/", "manual pages": r"^/opt/runtime/man/"})
 
 
 def test_the_runtime_holds_nothing_for_debuggers(start, image):
