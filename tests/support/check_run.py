@@ -173,8 +173,9 @@ def start_failure(image, said, command):
         return Finding("no-such-program", command.first, f"The image has no program {words[0] if words else ''}.",
                        "It is neither at that path nor in a folder of PATH.", "Install it, or correct the name.")
     if match := re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", said):
-        files = [f for f in re.findall(r'File "(/[^"]+)"', said) if f in image.tree]
-        line = (image.line(files[-1]) if files else command).first
+        # The last file of the traceback that is not the base image's own, such as Python's importlib.
+        lines = [image.line(f) for f in re.findall(r'File "(/[^"]+)"', said) if f in image.tree]
+        line = next((i for i in reversed(lines) if i and i.cmd != "FROM"), command).first
         return Finding("missing-library", line, f"The system library {match[1]} is missing: " + quote(said, r"shared object"),
                        "pip installs Python packages, not the system libraries that some of them need.",
                        "opencv-python-headless in place of opencv-python." if match[1].startswith(("libGL", "libgthread", "libX")) else
