@@ -174,7 +174,7 @@ def start_failure(image, said, command):
                        "It is neither at that path nor in a folder of PATH.", "Install it, or correct the name.")
     if match := re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", said):
         # The last file of the traceback that is not the base image's own, such as Python's importlib.
-        lines = [image.line(f) for f in re.findall(r'File "(/[^"]+)"', said) if f in image.tree]
+        lines = [image.line(image.resolve(f)) for f in re.findall(r'File "(/[^"]+)"', said)]
         line = next((i for i in reversed(lines) if i and i.cmd != "FROM"), command).first
         return Finding("missing-library", line, f"The system library {match[1]} is missing: " + quote(said, r"shared object"),
                        "pip installs Python packages, not the system libraries that some of them need.",
