@@ -112,7 +112,9 @@ start_engine() {
     setsid dockerd > "$log" 2>&1 < /dev/null &
   else
     log="$ENGINE_ROOT/dockerd.log"
-    ip link show multistage0 > /dev/null 2>&1 || ip link add name multistage0 type bridge
+    # An address of its own: otherwise the bridge takes over one of its containers', and a new one when that
+    # container goes. What the others have open then, such as Maven's downloads, loses its way for minutes.
+    ip link show multistage0 > /dev/null 2>&1 || ip link add name multistage0 address 02:42:0a:d5:0d:01 type bridge
     ip addr replace 10.213.13.1/24 dev multistage0
     ip link set multistage0 up
     setsid dockerd --data-root "$ENGINE_ROOT/data" --exec-root "$ENGINE_ROOT/exec" \
