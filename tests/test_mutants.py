@@ -51,6 +51,12 @@ def test_all(request, capsys):
         assert mutants.main([]) == 0
 
 
+def test_reason_of_a_failed_build_is_the_last_thing_said():
+    log = (" > [x 2/2] RUN make:\n0.512 compiling\n0.597 Error: no such class\n0.745\n0.745 \n------\n"
+           'ERROR: failed to solve: process "/bin/sh -c make" did not complete successfully: exit code: 1\n')
+    assert mutants.build_error(log) == "Error: no such class"
+
+
 # --- the rules ------------------------------------------------------------------------------------------------
 
 @pytest.fixture

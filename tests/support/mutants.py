@@ -298,7 +298,9 @@ def build_error(log):
     """Return the first sentence of why a build failed."""
     printed = re.findall(r"^ > .*:\n((?:.*\n)*?)------$", log, re.M)
     reason = (re.findall(r"^ERROR: (?:target [\w-]+: )?(?:failed to solve: )?(.*)", log, re.M) or ["?"])[-1]
-    words = re.sub(r"^[\d.]+ ", "", printed[-1].strip().splitlines()[-1]) if printed and printed[-1].strip() else ""
+    # Each line has the seconds before it; the last one that says something is the reason.
+    said = [re.sub(r"^[\d.]+(?: |$)", "", line).strip() for line in printed[-1].splitlines()] if printed else []
+    words = next(filter(None, reversed(said)), "")
     # Without names that differ on every machine and every run.
     for pattern, new in ((r".*failed to walk \S+buildkit-mount\d+(/\S*): lstat.*", r'"\1": not found'), (r'.*calculate checksum of ref \S+: ("[^"]+": not found)', r"\1"),
                          (r".*/overlay2/\w+/merged", "cannot copy to "), (r"/\S*/buildkit-mount\d+", ""), (r".*failed to resolve source metadata for docker\.io/library/(\w+):latest:.*", r"there is no stage or image \1")):
@@ -319,7 +321,7 @@ def same(one, other):
     return settings[0]["Config"] == settings[1]["Config"] and contents(one) == contents(other)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=32)  # the originals are asked for again and again
 def contents(image):
     """Return all files of an image: name, mode, owner, kind, link, hash."""
     container = docker("create", image, "none").stdout.strip()
