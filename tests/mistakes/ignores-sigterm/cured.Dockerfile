@@ -2,4 +2,4 @@
 FROM python:3.13-slim
 USER nobody
 STOPSIGNAL SIGINT
-CMD ["python3", "-m", "http.server", "8080", "--directory", "/usr/share"]
+CMD ["python3", "-u", "-m", "http.server", "8080", "--directory", "/usr/share"]
