@@ -60,7 +60,7 @@ export PATH="/opt/runtime/bin:$PATH" APOD_URL=http://localhost:1/ SERVER_TOMCAT_
 java -Xshare:off -XX:DumpLoadedClassList=/tmp/loaded -cp "$(printf '%s:' lib/*.jar)iotd-service-0.1.0.jar" \
      iotd.IotdApplication &
 health="java -cp iotd-service-0.1.0.jar iotd.HealthCheck"
-timeout 300 sh -ec "until $health; do kill -0 $!; sleep 0.2; done"
+timeout 300 sh -ec "until $health; do kill -0 $! 2> /dev/null; sleep 0.2; done"
 $health http://localhost/image || true
 $health
 kill -9 $!
