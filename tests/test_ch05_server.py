@@ -411,3 +411,4 @@ def test_under_load(new_gallery, image, start, network):
               f" memory {before:.0f} -> {gallery.memory()[0]:.0f} MB")
         assert name == "gallery" or gallery.memory()[0] < 1.2 * before
     assert gallery.memory()[1] < 150
+    assert "queue depth" not in gallery.container.get_logs()[0].decode(), "a line a request: the log is of no use then"

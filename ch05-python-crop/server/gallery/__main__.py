@@ -67,6 +67,8 @@ def _channel_class(app):
 def main() -> int:
     """Serve until told to stop. Exit status 0 after a signal, 2 if the settings or the folder are no good."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
+    # Waitress warns, with a line a request, that a request waits for a thread: under load that is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     # As process 1 of a container the program is not ended by signals that it does not handle. Waitress stops
     # on SystemExit: no new requests, and those being worked on are finished.
     for number in (signal.SIGTERM, signal.SIGINT):

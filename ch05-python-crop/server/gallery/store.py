@@ -49,7 +49,10 @@ class Store:
         """
         self.files = folder / "files"
         self.incoming = folder / "incoming"
+        self._path = folder / "gallery.sqlite3"
         self._mutex = threading.Lock()
+        self._readers = []
+        self._mine = threading.local()
         try:
             self.files.mkdir(parents=True, exist_ok=True)
             self._lock = open(folder / "lock", "w")
@@ -64,7 +67,7 @@ class Store:
             self._lock.close()
             raise Unusable(f"Another server uses the data folder {folder}: stop it first.") from error
         try:
-            self._open(folder / "gallery.sqlite3")
+            self._open()
             shutil.rmtree(self.incoming, ignore_errors=True)
             self.incoming.mkdir()
             for orphan in {file.name for file in os.scandir(self.files)} - self._referenced():
@@ -75,16 +78,19 @@ class Store:
             self.close()
             raise Unusable(f"The data folder {folder} cannot be used: {error}.") from error
 
-    def _open(self, path):
-        # In autocommit mode each statement below is a transaction of its own.
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    def _open(self):
+        self._db = self._connect()
         self._db.execute("PRAGMA journal_mode = WAL")
         # The default may lose the last transactions of a WAL database when the machine loses its power.
         self._db.execute("PRAGMA synchronous = FULL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version not in (0, 1):
-            raise sqlite3.DatabaseError(f"{path.name} was written by a newer version of this server")
+            raise sqlite3.DatabaseError(f"{self._path.name} was written by a newer version of this server")
         self._db.executescript(SCHEMA)
+
+    def _connect(self):
+        # In autocommit mode each statement is a transaction of its own.
+        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
 
     def _referenced(self):
         columns = ", ".join(f"json_extract(record, '$.{place}')" for place in FILES)
@@ -93,12 +99,17 @@ class Store:
     def close(self):
         """Close the database and let another server have the folder."""
         with contextlib.suppress(AttributeError):  # opening it has failed
-            self._db.close()
+            for database in (*self._readers, self._db):
+                database.close()
         self._lock.close()
 
     def _query(self, sql, *values):
-        with self._mutex:
-            return self._db.execute(sql, values).fetchall()
+        # Each thread reads through a connection of its own: readers of a WAL database wait for nobody. Sharing
+        # one, they queued for it, and fifty clients were served a tenth as fast as two.
+        if not hasattr(self._mine, "db"):
+            self._mine.db = self._connect()
+            self._readers.append(self._mine.db)
+        return self._mine.db.execute(sql, values).fetchall()
 
     def count(self) -> int:
         """The number of photos, which is also the newest one's `seq`. Takes the same time however many."""

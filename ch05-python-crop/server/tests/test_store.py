@@ -2,6 +2,8 @@
 
 import io
 import sqlite3
+import threading
+import time
 
 import pytest
 from gallery.settings import BadSetting, Settings
@@ -51,6 +53,23 @@ def test_what_a_dead_server_left_half_done_is_swept(open_store):
     again = open_store()
     assert [file.name for file in again.files.iterdir()] == [name]
     assert list(again.incoming.iterdir()) == []
+
+
+def test_readers_do_not_wait_for_a_writer(open_store, folder):
+    store = open_store()
+    slow = sqlite3.connect(folder / "gallery.sqlite3", isolation_level=None)
+    slow.execute("BEGIN IMMEDIATE")  # as if the disk took its time
+    uploader = threading.Thread(target=keep, args=[store])
+    uploader.start()
+    while not list(store.files.iterdir()):  # its files are there, now it waits to write its row
+        time.sleep(0.01)
+    started = time.monotonic()
+    assert store.count() == 0 and store.find("a" * 64) is None
+    assert time.monotonic() - started < 1 and uploader.is_alive()
+    slow.execute("ROLLBACK")
+    uploader.join()
+    assert store.count() == 1
+    slow.close()
 
 
 def test_a_second_server_is_kept_out(open_store, folder):
