@@ -18,6 +18,7 @@ RUN apt-get update && apt-get install -y build-essential
 RUN pip install -r cropper/requirements-dev.txt -r server/requirements-dev.txt
 ENV PYTHONPATH=/app/cropper:/app/server
 EXPOSE 8080
+# No volume: photos are written into the container itself, which --read-only forbids, and go with it.
 # Shell form, as root: sh is process 1, Python never hears of "docker stop", and ten seconds later
 # it is killed. The cropper starts by hand: docker container exec NAME python -m cropper ...
 CMD python -m gallery
