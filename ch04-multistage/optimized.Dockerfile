@@ -52,7 +52,7 @@ FROM runtime AS training
 COPY --from=layers /layers/dependencies/ /layers/application/ /app/
 WORKDIR /app
 # There is no NASA here, so the program learns from a refusal. kill -9, and no background work: what is left
-# of a run is the same each time, and so the list is.
+# of a run is the same each time, and so the list is. kill -0 kills nothing: it fails once the program is gone.
 # The program's own classes (iotd/) are left out of the list: they are what changes.
 RUN <<TRAIN
 set -eu

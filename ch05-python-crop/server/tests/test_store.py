@@ -61,7 +61,7 @@ def test_readers_do_not_wait_for_a_writer(open_store, folder):
     slow.execute("BEGIN IMMEDIATE")  # as if the disk took its time
     uploader = threading.Thread(target=keep, args=[store])
     uploader.start()
-    while not list(store.files.iterdir()):  # its files are there, now it waits to write its row
+    while uploader.is_alive() and not list(store.files.iterdir()):  # its files are there, now it waits to write its row
         time.sleep(0.01)
     started = time.monotonic()
     assert store.count() == 0 and store.find("a" * 64) is None
