@@ -17,6 +17,7 @@ def try_out(name, cured, folder):
             said = trial.says()
             if all(line in said for line in expected):
                 break
+    assert not trial.images(), "left behind"
     return expected, said
 
 

@@ -71,13 +71,18 @@ class Trial:
 
     def __exit__(self, *error):
         self.clean()
-        docker("image", "rm", "-f", self.tag, *(["moving-base"] if "moving-base" in self.story.get("Before", "") else []), check=False)
+        moving = ["moving-base"] if "moving-base" in self.story.get("Before", "") else []
+        docker("image", "rm", "-f", *self.images(), *moving, check=False)
+
+    def images(self):
+        """Return the names of this trial's images: one, or one for each service of a compose.yaml."""
+        return docker("image", "ls", "--filter", f"reference={self.tag}*", "--format", "{{.Repository}}").stdout.split()
 
     def clean(self):
-        """Remove the containers, networks and volumes of this trial."""
+        """Remove the containers, networks and volumes of this trial; images only at its end."""
         docker("rm", "-f", "-v", self.tag, check=False)
         if (self.folder / "compose.yaml").exists():
-            docker("compose", "-p", self.tag, "down", "-v", "--rmi", "local", "-t", "1", cwd=self.folder, check=False)
+            docker("compose", "-p", self.tag, "down", "-v", "-t", "1", cwd=self.folder, check=False)
 
     def bash(self, commands):
         """Run commands as a learner would type them; return the CompletedProcess, both outputs in stdout.
